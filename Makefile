@@ -1,0 +1,65 @@
+# Two commands for people: `make demo` and `make test`. Each sets up what it needs and caches it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CACHE := $(if $(PCG_CACHE),$(PCG_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/private-cloud-gateway)
+DEMO_ARGS ?=
+TEST_ARGS ?=
+
+.PHONY: help demo test lint docs setup packages clean bench-first-cluster
+
+help:
+	@echo "make demo                     a data centre, a console, an appliance and a cluster on this machine"
+	@echo "make demo DEMO_ARGS=--once    the same, then everything is removed again; for scripts"
+	@echo "make test                     every test, linters and types included"
+	@echo "make lint                     linters, types and the house's rules only"
+	@echo "make docs                     write the pages of docs/ that are generated"
+	@echo "make bench-first-cluster      how long pairing takes, and one machine beside three"
+	@echo "make clean                    remove the virtual environment (caches stay in $(CACHE))"
+
+demo: setup
+	$(BIN)/pcg demo $(DEMO_ARGS)
+
+test: setup
+	$(BIN)/pytest $(TEST_ARGS)
+
+lint: setup
+	$(BIN)/pytest tests/house -q
+
+docs: setup
+	$(BIN)/python -m tests.house.pages
+
+bench-first-cluster: setup
+	$(BIN)/python -m benchmarks.first_cluster
+
+# Debian packages that the lab's programs come from, and what tests need besides; installed only when missing.
+test lint: ALSO = openssl openssh-server
+setup: $(STAMP)
+	@missing=$$(for one in $$($(BIN)/python -m gateway.lab.prerequisites) $(ALSO); do \
+	    dpkg-query --show --showformat='$${db:Status-Status}' $$one 2>/dev/null | grep -qx installed || echo $$one; done); \
+	if [ -n "$$missing" ]; then $(MAKE) --no-print-directory packages PACKAGES="$$(echo $$missing)"; fi
+
+packages:
+	@if [ "$$(id -u)" != 0 ]; then \
+	    echo "missing Debian packages; as root: apt-get install --yes $(PACKAGES)"; exit 1; fi
+	apt-get update --quiet --quiet
+	@# Tests start their own sshd on a port of loopback; a service on this machine is nobody's wish.
+	@guard=/usr/sbin/policy-rc.d; \
+	if [ ! -e $$guard ]; then \
+	    trap "rm -f $$guard" EXIT; trap 'exit 130' INT TERM HUP; \
+	    printf '#!/bin/sh\nexit 101\n' >$$guard; chmod 755 $$guard; fi; \
+	DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends $(PACKAGES)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Python 3.11 or newer is missing: apt-get install --yes python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    $(MAKE) --no-print-directory packages PACKAGES=python3-venv
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

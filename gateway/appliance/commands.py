@@ -1,0 +1,114 @@
+"""This file is `pcg appliance`: what is done on the appliance itself."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import SecretStr, ValidationError
+
+from gateway.appliance import daemon, pairing
+from gateway.appliance.identity import Identity
+from gateway.appliance.settings import ApplianceSettings
+from gateway.clouds import registry
+from gateway.clouds.accounts import AccountInvalidError, Accounts, CloudAccount
+from gateway.kit import files, logs, secretfile
+
+app = typer.Typer(help="The appliance, from the inside of the data centre.", no_args_is_help=True)
+account_app = typer.Typer(help="Cloud accounts: kept on the appliance, never sent anywhere.", no_args_is_help=True)
+app.add_typer(account_app, name="account")
+
+StateOption = Annotated[
+    Path | None, typer.Option("--state", help="directory of the appliance's state", show_default=False)
+]
+
+
+@app.command("run")
+def run(
+    state: StateOption = None,
+    artifacts: Annotated[
+        Path | None, typer.Option("--artifacts", help="directory of the packages brought to machines")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="registration token to pair with, if not paired yet")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="log more")] = False,
+) -> None:
+    """Run the appliance in the foreground until SIGTERM."""
+    logs.configure(program="appliance", verbose=verbose)
+    asyncio.run(daemon.run(_settings(state=state, artifacts=artifacts, token_file=token_file)))
+
+
+@app.command("pair")
+def pair(
+    token_file: Annotated[
+        Path, typer.Option("--token-file", help="file of the registration token; - for standard input")
+    ],
+    state: StateOption = None,
+) -> None:
+    """Pair with the console that made the token. Nothing secret is sent."""
+    token = secretfile.read(token_file)
+    directory = files.make_private_directory(_settings(state=state).state)
+    paired = asyncio.run(pairing.pair(Identity.open(directory), token))
+    typer.echo(f"Paired with {paired.console} as {paired.gateway_name}. Start the appliance with `pcg appliance run`.")
+
+
+@app.command("status")
+def status(state: StateOption = None) -> None:
+    """Tell with which console the appliance is paired, and which accounts it has."""
+    directory = files.make_private_directory(_settings(state=state).state)
+    paired = Identity.open(directory).paired()
+    typer.echo(f"Paired with {paired.console} as {paired.gateway_name}." if paired else "Not paired.")
+    typer.echo(f"Cloud accounts: {', '.join(Accounts(directory / 'accounts').names()) or 'none'}.")
+
+
+@account_app.command("add")
+def add_account(
+    name: Annotated[str, typer.Argument(help="name that cluster files will call it by")],
+    server: Annotated[str, typer.Option("--server", help="vCenter's host name or address, with :port unless 443")],
+    user: Annotated[str, typer.Option("--user", help="user to sign in as")],
+    password_file: Annotated[Path, typer.Option("--password-file", help="file of the password; - for standard input")],
+    thumbprint: Annotated[
+        str | None,
+        typer.Option("--thumbprint", help="SHA-256 of vCenter's certificate, if no authority vouches for it"),
+    ] = None,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="sign in once before keeping it")] = True,
+    state: StateOption = None,
+) -> None:
+    """Add a cloud account, or replace the one of that name."""
+    password = SecretStr(secretfile.read(password_file))
+    try:
+        account = CloudAccount(server=server, user=user, password=password, thumbprint=thumbprint)
+    except ValidationError as fault:
+        first = fault.errors(include_input=False)[0]
+        raise AccountInvalidError(f"{first['loc'][0]}: {first['msg']}") from None
+    accounts = Accounts(files.make_private_directory(_settings(state=state).state) / "accounts")
+    if check:
+        product = asyncio.run(_look(account))
+        typer.echo(f"Signed in to {server}: {product}.")
+    accounts.write(name, account)
+    typer.echo(f"Account {name} is kept on this appliance.")
+
+
+@account_app.command("list")
+def list_accounts(state: StateOption = None) -> None:
+    """List the cloud accounts, without their passwords."""
+    accounts = Accounts(_settings(state=state).state / "accounts")
+    for name in accounts.names():
+        account = accounts.read(name)
+        typer.echo(f"{name}\t{account.kind}\t{account.server}\t{account.user}")
+
+
+@account_app.command("remove")
+def remove_account(name: Annotated[str, typer.Argument(help="the account's name")], state: StateOption = None) -> None:
+    """Forget a cloud account."""
+    Accounts(_settings(state=state).state / "accounts").remove(name)
+
+
+async def _look(account: CloudAccount) -> str:
+    async with registry.KINDS[account.kind](account) as cloud:
+        return (await cloud.inventory()).product
+
+
+def _settings(**given: Path | None) -> ApplianceSettings:
+    return ApplianceSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]

@@ -1,0 +1,73 @@
+"""This file is the appliance as a whole: its parts, opened in order, run side by side, closed in reverse."""
+
+import asyncio
+from pathlib import Path
+from uuid import uuid4
+
+import structlog
+
+from gateway.appliance import pairing
+from gateway.appliance.handlers import handlers
+from gateway.appliance.identity import Identity, NotPairedError, Paired
+from gateway.appliance.link import Link
+from gateway.appliance.settings import ApplianceSettings
+from gateway.clouds import registry
+from gateway.clouds.accounts import Accounts
+from gateway.commands.executor import Executor
+from gateway.commands.journal import Journal
+from gateway.kit import files, secretfile, supervise
+from gateway.kit.clock import Clock, SystemClock
+from gateway.playbooks.ansible import AnsiblePlaybooks
+from gateway.provisioning.clusters import Tools
+
+log = structlog.get_logger(__name__)
+
+COMPACT_EVERY = 3600.0
+
+
+async def run(settings: ApplianceSettings) -> None:
+    """Run the appliance until SIGTERM or SIGINT. Raises NotPairedError when there is neither pairing nor token."""
+    clock = SystemClock()
+    state = files.make_private_directory(settings.state)
+    with files.only_one(state):
+        identity = Identity.open(state)
+        paired = identity.paired() or await _pair(identity, settings.token_file)
+        await asyncio.to_thread(_use_up, settings.token_file)
+        accounts = Accounts(state / "accounts")
+        tools = Tools(registry.connect_by(accounts), AnsiblePlaybooks(clock=clock), state, settings.artifacts)
+        async with Journal.open(state / "journal.db", clock=clock) as journal:
+            executor = Executor(journal, handlers(tools), clock=clock)
+            link = Link(identity, paired, journal, clock=clock, accounts=accounts.names)
+            linked = link.run(boot_id=uuid4(), first=settings.reconnect_first, cap=settings.reconnect_cap)
+            async with supervise.running(executor=executor.run(), link=linked, compaction=_compact(journal, clock)):
+                log.info("appliance ready", gateway=paired.gateway_name, state=str(state))
+                await supervise.until_asked_to_stop()
+                log.info("appliance stopping; commands go on at the next start")
+
+
+async def _pair(identity: Identity, token_file: Path | None) -> Paired:
+    return await pairing.pair(identity, await asyncio.to_thread(_read_token, token_file))
+
+
+def _use_up(token_file: Path | None) -> None:
+    """Remove the token, also one that an interrupted start has left; it is good for nothing any more."""
+    if token_file is None or not token_file.exists():
+        return
+    try:
+        token_file.unlink()
+    except OSError as fault:
+        log.warning("cannot remove the used registration token", path=str(token_file), error=fault.strerror)
+
+
+def _read_token(token_file: Path | None) -> str:
+    if token_file is None or not token_file.exists():
+        raise NotPairedError(
+            "this appliance is not paired: make a token with `pcg token create` and give it to `pcg appliance pair`"
+        )
+    return secretfile.read(token_file)
+
+
+async def _compact(journal: Journal, clock: Clock) -> None:
+    while True:
+        await journal.compact()
+        await clock.sleep(COMPACT_EVERY)

@@ -1,0 +1,167 @@
+"""This file is where tunnel and journal meet: commands come in and are written down, events go out until known.
+
+::
+
+    deliver ---> journal.accept (fsync) ---> accepted          reader
+    journal ---> outbox ---> report                            reporter
+    acknowledge ---> journal.acknowledge                       reader
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from uuid import UUID
+
+import structlog
+from pydantic import ValidationError
+
+import gateway
+from gateway.appliance.identity import Identity, Paired
+from gateway.commands.journal import Journal
+from gateway.commands.ledger import CommandChangedError
+from gateway.commands.outbox import Outbox
+from gateway.contract.commands import Command
+from gateway.contract.messages import (
+    MESSAGE_LIMIT,
+    Accepted,
+    Acknowledge,
+    Deliver,
+    FromAppliance,
+    Hello,
+    Rejected,
+    ReportEvents,
+    Welcome,
+    from_console,
+)
+from gateway.contract.problems import Problem, problem_of
+from gateway.contract.version import OLDEST_SPOKEN, PROTOCOL
+from gateway.kit import supervise
+from gateway.kit.backoff import Backoff
+from gateway.kit.clock import Clock
+from gateway.kit.errors import GatewayError, Remedy
+from gateway.tunnel.channel import Channel
+from gateway.tunnel.dialer import dial
+
+log = structlog.get_logger(__name__)
+
+WELCOME_LIMIT = 20.0
+
+
+class ConversationError(GatewayError):
+    """The console says something that cannot be understood."""
+
+    code = "link.not_understood"
+
+
+class JournalBehindError(GatewayError):
+    """The console knows more of this appliance than the appliance itself."""
+
+    code = "journal.behind"
+    remedy = Remedy.OPERATOR
+
+
+class NotUnderstoodError(GatewayError):
+    """A command cannot be understood."""
+
+    code = "command.not_understood"
+    remedy = Remedy.DEVELOPER
+
+
+class Link:
+    """The appliance's half of the command channel; `run` keeps it open."""
+
+    def __init__(
+        self, identity: Identity, paired: Paired, journal: Journal, *, clock: Clock, accounts: Callable[[], list[str]]
+    ) -> None:
+        self._identity = identity
+        self._paired = paired
+        self._journal = journal
+        self._clock = clock
+        self._accounts = accounts
+
+    async def run(self, *, boot_id: UUID, first: float, cap: float) -> None:
+        """Keep the channel open until cancelled, calling again with full jitter after each cut."""
+        backoff = Backoff(random.SystemRandom().random, first=first, cap=cap)
+
+        async def once() -> None:
+            await self._once(boot_id)
+
+        await supervise.keep_running("link", once, clock=self._clock, backoff=backoff)
+
+    async def _once(self, boot_id: UUID) -> None:
+        async with dial(self._paired.tunnel, tls=self._identity.tls(), message_limit=MESSAGE_LIMIT) as channel:
+            welcome = await self._greet(channel, boot_id)
+            log.info("connected", console=self._paired.console, protocol=welcome.protocol)
+            async with supervise.running(
+                reporter=self._report(channel, Outbox(self._journal, after=welcome.acknowledged))
+            ):
+                while True:
+                    await self._take(channel, await channel.receive())
+
+    async def _greet(self, channel: Channel, boot_id: UUID) -> Welcome:
+        hello = Hello(
+            protocol=PROTOCOL,
+            software=gateway.__version__,
+            boot_id=boot_id,
+            accounts=self._accounts(),
+            next_event=self._journal.last_event + 1,
+        )
+        await _say(channel, hello)
+        try:
+            async with asyncio.timeout(WELCOME_LIMIT):
+                welcome = from_console.validate_json(await channel.receive())
+        except (ValidationError, TimeoutError) as fault:
+            raise ConversationError("whoever answers does not welcome an appliance: is it a console?") from fault
+        if not isinstance(welcome, Welcome) or not OLDEST_SPOKEN <= welcome.protocol <= PROTOCOL:
+            raise ConversationError(
+                "the console speaks no protocol version that this appliance speaks: upgrade the older"
+            )
+        if welcome.acknowledged > self._journal.last_event:
+            raise JournalBehindError(
+                f"the console has event {welcome.acknowledged}, this appliance's journal ends at "
+                f"{self._journal.last_event}: its disk was restored from an older copy; restore a newer one"
+            )
+        await self._journal.acknowledge(welcome.acknowledged)
+        return welcome
+
+    async def _take(self, channel: Channel, text: str) -> None:
+        try:
+            message = from_console.validate_json(text)
+        except ValidationError as fault:
+            raise ConversationError("the console said something that is not in the protocol") from fault
+        match message:
+            case Deliver():
+                await _say(channel, await self._accept(message))
+            case Acknowledge(number=number):
+                await self._journal.acknowledge(number)
+            case Welcome():
+                raise ConversationError("the console welcomed this appliance twice")
+
+    async def _accept(self, message: Deliver) -> Accepted | Rejected:
+        """Write the command down; what is answered is on the disk."""
+        try:
+            command = Command.model_validate(message.command)
+            await self._journal.accept(command)
+        except ValidationError as fault:
+            return Rejected(command_id=message.command_id, problem=_not_understood(fault))
+        except CommandChangedError as error:
+            return Rejected(command_id=message.command_id, problem=problem_of(error))
+        log.info("command accepted", command=str(command.id), kind=command.task.kind)
+        return Accepted(command_id=command.id)
+
+    async def _report(self, channel: Channel, outbox: Outbox) -> None:
+        while True:
+            await _say(channel, ReportEvents(events=await outbox.next_batch()))
+
+
+async def _say(channel: Channel, message: FromAppliance) -> None:
+    await channel.send(message.model_dump_json())
+
+
+def _not_understood(fault: ValidationError) -> Problem:
+    first = fault.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    error = NotUnderstoodError(
+        f"the appliance does not understand the command ({where}: {first['msg']}): upgrade the appliance"
+    )
+    return problem_of(error)

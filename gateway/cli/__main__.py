@@ -1,0 +1,5 @@
+"""This file is `python -m gateway.cli`, the same as `pcg`."""
+
+from gateway.cli.main import main
+
+main()

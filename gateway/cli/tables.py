@@ -1,0 +1,186 @@
+"""This file is what people see: tables and live pictures; programs get JSON instead.
+
+Every cell is a Text made by `_cell`: what comes from elsewhere is never read as rich's markup and never reaches the
+terminal as it came.
+"""
+
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gateway.cli.plain import plain
+from gateway.cli.progress import ClusterProgress, Progress
+from gateway.console.api.models import (
+    ClusterSummary,
+    ClusterView,
+    GatewayRemoved,
+    GatewayView,
+    RegistrationTokenView,
+)
+from gateway.contract.clusters import Machine
+from gateway.contract.inventory import Inventory
+
+GOOD = {"ready", "prepared", "connected", "succeeded", "open"}
+BAD = {"failed", "refused", "disconnected", "revoked", "expired", "rejected"}
+
+
+class Output(StrEnum):
+    """For whom something is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+WIDEST = 100_000
+"""Columns of what is no terminal: a line is never wrapped or cut there, so that it can be searched."""
+
+
+def screen() -> Console:
+    """Return the console on standard output; without a terminal it writes plain text as wide as it needs."""
+    if sys.stdout.isatty():
+        return Console(markup=False, emoji=False, highlight=False)
+    return Console(width=WIDEST, color_system=None, force_terminal=False, markup=False, emoji=False, highlight=False)
+
+
+def show(document: BaseModel, picture: RenderableType, output: Output) -> None:
+    """Write a document: as it is for programs, as `picture` for people."""
+    if output is Output.JSON:
+        sys.stdout.write(document.model_dump_json(indent=2, ensure_ascii=True) + "\n")
+    else:
+        screen().print(picture)
+
+
+def show_last(document: BaseModel, picture: RenderableType, output: Output) -> None:
+    """Write what comes after events: as one line for programs, as `picture` for people."""
+    if output is Output.JSON:
+        sys.stdout.write(document.model_dump_json(ensure_ascii=True) + "\n")
+    else:
+        screen().print(picture)
+
+
+def clusters(items: Iterable[ClusterSummary]) -> Table:
+    """Return clusters as a table."""
+    table = _table("NAME", "GATEWAY", "PHASE", "MACHINES", "CHANGED", "PROBLEM")
+    for one in items:
+        machines = f"{one.machines_prepared}/{one.machines_wished}"
+        problem = one.problem.message if one.problem else ""
+        _row(table, one.name, one.gateway, _state(one.phase), machines, _moment(one.updated_at), problem)
+    return table
+
+
+def cluster(one: ClusterView) -> Group:
+    """Return everything known of a cluster."""
+    head = _pairs(
+        ("Cluster", f"{one.name} in project {one.project}"),
+        ("Id", str(one.id)),
+        ("Gateway", one.gateway),
+        ("Phase", _state(one.phase)),
+        ("Placement", f"account {one.spec.cloud.account}, template {one.spec.cloud.template}"),
+        ("Changed", _moment(one.updated_at)),
+        ("Problem", f"{one.problem.message} [{one.problem.code}]" if one.problem else ""),
+    )
+    return Group(head, Text(), machines(one.machines))
+
+
+def machines(items: Iterable[Machine]) -> Table:
+    """Return machines as a table, with what Ansible found on them."""
+    table = _table("MACHINE", "POOL", "PHASE", "ADDRESS", "CPUS", "MEMORY", "OS", "RUNTIME", "TIME SYNC")
+    for one in sorted(items, key=lambda machine: (machine.role or "", machine.pool, machine.ordinal)):
+        facts = one.facts
+        known = (
+            (str(facts.cpus or ""), f"{facts.memory_mib} MiB", facts.os, facts.container_runtime, facts.time_sync)
+            if facts
+            else ("", "", "", "", "")
+        )
+        _row(table, one.name, one.pool, _state(one.phase), one.address or "", *(cell or "" for cell in known))
+    return table
+
+
+def gateways(items: Iterable[GatewayView]) -> Table:
+    """Return gateways as a table."""
+    table = _table("NAME", "STATUS", "ACCOUNTS", "VERSION", "LAST SEEN", "PROBLEM")
+    for one in items:
+        seen = _moment(one.last_seen_at) if one.last_seen_at else "never"
+        problem = one.problem.message if one.problem else ""
+        _row(table, one.name, _state(one.status), ", ".join(one.accounts), one.software or "", seen, problem)
+    return table
+
+
+def removed(one: GatewayRemoved) -> Group:
+    """Return what was removed with a gateway, and which machines are left in vCenter."""
+    if not one.forgotten:
+        return Group(Text(plain(one.message)))
+    table = _table("PROJECT", "CLUSTER", "MACHINES LEFT IN VCENTER")
+    for lost in one.forgotten:
+        _row(table, lost.project, lost.name, ", ".join(lost.machines))
+    return Group(Text(plain(one.message)), Text(), table)
+
+
+def tokens(items: Iterable[RegistrationTokenView]) -> Table:
+    """Return registration tokens as a table; their secrets are in none."""
+    table = _table("ID", "GATEWAY", "STATE", "MADE BY", "EXPIRES")
+    for one in items:
+        _row(table, one.id, one.gateway, _state(one.state), one.author, _moment(one.expires_at))
+    return table
+
+
+def inventory(one: Inventory) -> Table:
+    """Return what a cloud account offers."""
+    return _pairs(
+        ("Cloud", one.product),
+        ("Datacenters", ", ".join(one.datacenters)),
+        ("Compute clusters", ", ".join(one.compute_clusters)),
+        ("Resource pools", ", ".join(one.resource_pools)),
+        ("Datastores", ", ".join(f"{store.name} ({store.free_gib:.0f} GiB free)" for store in one.datastores)),
+        ("Networks", ", ".join(one.networks)),
+        ("Folders", ", ".join(one.folders)),
+        ("Templates", ", ".join(template.name for template in one.templates)),
+        ("Machines", str(one.machines)),
+    )
+
+
+def live(title: str, progress: Progress | ClusterProgress) -> Group:
+    """Return a command under way: its machines, and what is being done now."""
+    doing = _table("DOING", "")
+    for step in list(progress.under_way.values())[:20]:
+        _row(doing, step.title, step.message)
+    return Group(Text(plain(title), style="bold"), machines(progress.machines.values()), Text(), doing)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=column in {"MACHINE", "NAME", "ADDRESS", "ID", "PHASE"})
+    return table
+
+
+def _row(table: Table, *cells: str | Text) -> None:
+    table.add_row(*(_cell(cell) for cell in cells))
+
+
+def _cell(content: str | Text) -> Text:
+    return content if isinstance(content, Text) else Text(plain(content))
+
+
+def _pairs(*rows: tuple[str, str | Text]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, value in rows:
+        if value:
+            _row(table, name, value)
+    return table
+
+
+def _state(word: str) -> Text:
+    return Text(plain(word), style="green" if word in GOOD else "red" if word in BAD else "yellow")
+
+
+def _moment(when: datetime) -> str:
+    return f"{when.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,1 @@
+"""The port to a virtualisation platform, and its adapters."""

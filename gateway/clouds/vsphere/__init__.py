@@ -1,0 +1,1 @@
+"""The vSphere adapter: the only part of the product that knows pyVmomi."""

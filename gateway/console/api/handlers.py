@@ -1,0 +1,166 @@
+"""This file is what each route does: a few lines that ask the rooms and show the answer."""
+
+from collections import defaultdict
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from aiohttp import web
+
+from gateway import __version__
+from gateway.console.api import models, views
+from gateway.console.api.models import Nothing
+from gateway.console.api.problems import RequestInvalidError
+from gateway.console.api.routes import Call, address_of
+from gateway.console.fleet import Wished
+from gateway.console.records import Cluster
+from gateway.console.store import clusters, commands, gateways, people
+from gateway.console.store.scope import Within
+from gateway.contract.clusters import ClusterSpec, Machine
+from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingResult, PairingStart
+from gateway.contract.problems import Fault
+
+
+async def health(_call: Call[Nothing, Nothing, Nothing]) -> models.Health:
+    """Say that the console is up."""
+    return models.Health(status="ok", version=__version__)
+
+
+async def authority(call: Call[Nothing, Nothing, Nothing]) -> web.Response:
+    """Hand out the certificate authority in PEM; who has a pin of it compares."""
+    return web.Response(text=call.rooms.authority.trust, content_type="application/x-pem-file")
+
+
+async def who_am_i(call: Call[Nothing, Nothing, Nothing]) -> models.WhoAmI:
+    """Say whose key it is."""
+    async with call.rooms.store.reading(call.scope) as rows:
+        names = sorted((await people.project_names(rows)).values())
+    caller = call.caller
+    return models.WhoAmI(
+        tenant=caller.tenant_name, user=caller.user, key=caller.key_name, projects=names, version=__version__
+    )
+
+
+async def start_pairing(call: Call[Nothing, Nothing, PairingStart]) -> PairingChallenge:
+    """Answer an appliance's first question."""
+    return await call.rooms.pairing.start(call.body, address=address_of(call.request))
+
+
+async def finish_pairing(call: Call[Nothing, Nothing, PairingFinish]) -> PairingResult:
+    """Pair an appliance."""
+    return await call.rooms.pairing.finish(call.body, address=address_of(call.request))
+
+
+async def list_tokens(call: Call[Nothing, Nothing, Nothing]) -> models.RegistrationTokens:
+    """List registration tokens."""
+    now = call.rooms.clock.now()
+    found = await call.rooms.tokens.every(call.scope)
+    return models.RegistrationTokens(items=[views.token(one, now=now) for one in found])
+
+
+async def make_token(call: Call[Nothing, Nothing, models.NewRegistrationToken]) -> models.FreshRegistrationToken:
+    """Make a registration token."""
+    life = timedelta(hours=call.body.hours)
+    token, text = await call.rooms.tokens.make(call.scope, call.body.gateway, life=life, author=call.caller.user)
+    shown = views.token(token, now=call.rooms.clock.now())
+    return models.FreshRegistrationToken(**dict(shown), token=text)
+
+
+async def revoke_token(call: Call[models.OneToken, Nothing, Nothing]) -> None:
+    """Revoke a registration token."""
+    await call.rooms.tokens.revoke(call.scope, call.path.id, author=call.caller.user)
+
+
+async def list_gateways(call: Call[Nothing, Nothing, Nothing]) -> models.Gateways:
+    """List gateways."""
+    async with call.rooms.store.reading(call.scope) as rows:
+        found = await gateways.every(rows)
+    now = call.rooms.clock.now()
+    return models.Gateways(items=[views.gateway(one, now=now) for one in found])
+
+
+async def show_gateway(call: Call[models.OneGateway, Nothing, Nothing]) -> models.GatewayView:
+    """Show a gateway."""
+    async with call.rooms.store.reading(call.scope) as rows:
+        found = await gateways.named(rows, call.path.name)
+    return views.gateway(found, now=call.rooms.clock.now())
+
+
+async def remove_gateway(call: Call[models.OneGateway, models.RemoveGateway, Nothing]) -> models.GatewayRemoved:
+    """Remove a gateway, and forget its clusters if that is asked."""
+    forgotten = await call.rooms.fleet.remove_gateway(
+        call.scope, call.path.name, forget=call.query.forget, author=call.caller.user
+    )
+    async with call.rooms.store.reading(call.scope) as rows:
+        names = await people.project_names(rows)
+    return views.removed(call.path.name, forgotten, projects=names)
+
+
+async def read_inventory(call: Call[models.OneGateway, Nothing, models.ReadInventoryOf]) -> models.CommandView:
+    """Have a gateway read what a cloud account offers."""
+    account = call.body.account
+    command = await call.rooms.fleet.read_inventory(call.scope, call.path.name, account, author=call.caller.user)
+    return views.command(command, projects={})
+
+
+async def list_clusters(call: Call[models.InProject, Nothing, Nothing]) -> models.Clusters:
+    """List the clusters of a project."""
+    machines: defaultdict[UUID, list[Machine]] = defaultdict(list)
+    async with call.rooms.store.reading(call.scope) as rows:
+        found = await clusters.every(rows)
+        for row in await clusters.every_machine(rows):
+            machines[row.cluster].append(row.machine)
+    name = call.project.name
+    return models.Clusters(items=[views.summary(one, machines[one.id], project=name) for one in found])
+
+
+async def show_cluster(call: Call[models.OneCluster, Nothing, Nothing]) -> models.ClusterView:
+    """Show a cluster."""
+    async with call.rooms.store.reading(call.scope) as rows:
+        return await _shown(rows, await clusters.named(rows, call.path.name), call)
+
+
+async def apply_cluster(call: Call[models.OneCluster, Nothing, ClusterSpec]) -> models.ClusterWished:
+    """Create a cluster or change it."""
+    if call.body.name != call.path.name:
+        message = f"the path says {call.path.name!r} and the body {call.body.name!r}: a cluster keeps its name"
+        raise RequestInvalidError(f"the body is not valid: name: {message}", (Fault(where=["name"], message=message),))
+    wished = await call.rooms.fleet.apply_cluster(call.scope, call.project, call.body, author=call.caller.user)
+    return await _wished(wished, call)
+
+
+async def delete_cluster(call: Call[models.OneCluster, Nothing, Nothing]) -> models.ClusterWished:
+    """Delete a cluster."""
+    wished = await call.rooms.fleet.delete_cluster(call.scope, call.path.name, author=call.caller.user)
+    return await _wished(wished, call)
+
+
+async def show_command(call: Call[models.OneCommand, Nothing, Nothing]) -> models.CommandView:
+    """Show a command of the tenant."""
+    async with call.rooms.store.reading(call.scope) as rows:
+        found = await commands.get(rows, call.path.id)
+        return views.command(found, projects=await people.project_names(rows))
+
+
+async def show_project_command(call: Call[models.OneProjectCommand, Nothing, Nothing]) -> models.CommandView:
+    """Show a command of a project."""
+    async with call.rooms.store.reading(call.scope) as rows:
+        found = await commands.get(rows, call.path.id)
+    return views.command(found, projects={call.project.id: call.project.name})
+
+
+async def _wished(wished: Wished, call: Call[models.OneCluster, Any, Any]) -> models.ClusterWished:
+    command = views.command(wished.command, projects={call.project.id: call.project.name})
+    if wished.cluster is None:
+        return models.ClusterWished(command=command)
+    async with call.rooms.store.reading(call.scope) as rows:
+        machines = await clusters.machines_of(rows, wished.cluster.id)
+    shown = views.cluster(wished.cluster, machines, command, project=call.project.name)
+    return models.ClusterWished(command=command, cluster=shown)
+
+
+async def _shown(rows: Within, cluster: Cluster, call: Call[models.OneCluster, Any, Any]) -> models.ClusterView:
+    last = await commands.find(rows, cluster.last_command) if cluster.last_command else None
+    command = views.command(last, projects={call.project.id: call.project.name}) if last else None
+    machines = await clusters.machines_of(rows, cluster.id)
+    return views.cluster(cluster, machines, command, project=call.project.name)

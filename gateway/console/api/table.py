@@ -1,0 +1,96 @@
+"""This file is the API: the one table of its routes."""
+
+from gateway.console import errors, limits, pairing
+from gateway.console.api import handlers, streams
+from gateway.console.api.routes import Route
+from gateway.identity import authority, keys
+from gateway.identity import pairing as conversation
+
+TOKEN_ERRORS = (
+    pairing.PairingTokenUnknownError,
+    pairing.PairingTokenExpiredError,
+    pairing.PairingTokenRevokedError,
+    limits.TooOftenError,
+)
+FINISH_ERRORS = (
+    *TOKEN_ERRORS,
+    pairing.PairingTokenUsedError,
+    errors.GatewayNameTakenError,
+    conversation.ChallengeStaleError,
+    conversation.ProofWrongError,
+    keys.KeyUnreadableError,
+    authority.RequestRefusedError,
+)
+APPLY_ERRORS = (
+    errors.GatewayUnknownError,
+    errors.ClusterBeingDeletedError,
+    errors.ClusterCannotMoveError,
+    errors.CommandTooLargeError,
+)
+
+
+GATEWAY = "/api/v1/gateways/{name}"
+PROJECT = "/api/v1/projects/{project}"
+CLUSTER = PROJECT + "/clusters/{name}"
+TOKENS = "/api/v1/registration-tokens"
+
+TABLE = (
+    Route("GET", "/healthz", "health", handlers.health, public=True),
+    Route("GET", "/api/v1/authority", "showAuthority", handlers.authority, public=True),
+    Route("POST", "/api/v1/pairing/start", "startPairing", handlers.start_pairing, public=True, errors=TOKEN_ERRORS),
+    Route(
+        "POST", "/api/v1/pairing/finish", "finishPairing", handlers.finish_pairing, public=True, errors=FINISH_ERRORS
+    ),
+    Route("GET", "/api/v1/whoami", "whoAmI", handlers.who_am_i),
+    Route("GET", TOKENS, "listRegistrationTokens", handlers.list_tokens),
+    Route(
+        "POST",
+        TOKENS,
+        "makeRegistrationToken",
+        handlers.make_token,
+        status=201,
+        errors=(errors.GatewayNameTakenError,),
+    ),
+    Route(
+        "DELETE",
+        TOKENS + "/{id}",
+        "revokeRegistrationToken",
+        handlers.revoke_token,
+        status=204,
+        errors=(errors.TokenUnknownError,),
+    ),
+    Route("GET", "/api/v1/gateways", "listGateways", handlers.list_gateways),
+    Route("GET", GATEWAY, "showGateway", handlers.show_gateway, errors=(errors.GatewayUnknownError,)),
+    Route(
+        "DELETE",
+        GATEWAY,
+        "removeGateway",
+        handlers.remove_gateway,
+        errors=(errors.GatewayUnknownError, errors.GatewayInUseError),
+    ),
+    Route(
+        "POST",
+        GATEWAY + "/inventory",
+        "readInventory",
+        handlers.read_inventory,
+        status=202,
+        errors=(errors.GatewayUnknownError,),
+    ),
+    Route("GET", PROJECT + "/clusters", "listClusters", handlers.list_clusters),
+    Route("GET", CLUSTER, "showCluster", handlers.show_cluster, errors=(errors.ClusterUnknownError,)),
+    Route("PUT", CLUSTER, "applyCluster", handlers.apply_cluster, status=202, errors=APPLY_ERRORS),
+    Route(
+        "DELETE", CLUSTER, "deleteCluster", handlers.delete_cluster, status=202, errors=(errors.ClusterUnknownError,)
+    ),
+    Route(
+        "GET",
+        PROJECT + "/commands/{id}",
+        "showProjectCommand",
+        handlers.show_project_command,
+        errors=(errors.CommandUnknownError,),
+    ),
+    Route("GET", PROJECT + "/events", "watchProjectEvents", streams.watch_project),
+    Route("GET", "/api/v1/commands/{id}", "showCommand", handlers.show_command, errors=(errors.CommandUnknownError,)),
+    Route("GET", "/api/v1/events", "watchEvents", streams.watch_tenant),
+)
+"""Every route but the document itself, which is made from this table."""

@@ -1,0 +1,93 @@
+"""This file is `pcg console`: the console's own commands, for whoever runs one."""
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.console import daemon, keyring, settings
+from gateway.console.settings import ConsoleSettings
+from gateway.kit import logs
+from gateway.kit.clock import SystemClock
+
+app = typer.Typer(help="Run the console.", no_args_is_help=True)
+key_app = typer.Typer(help="API keys, in the database of the console on this machine.", no_args_is_help=True)
+app.add_typer(key_app, name="key")
+
+
+@app.callback()
+def _console() -> None:
+    """Run the console."""
+
+
+def _help(name: str) -> str:
+    field = ConsoleSettings.model_fields[name]
+    return f"{field.description} [PCG_CONSOLE_{name.upper()}]"
+
+
+State = Annotated[Path | None, typer.Option("--state", help=_help("state"))]
+
+
+@app.command()
+def run(
+    *,
+    state: Annotated[Path | None, typer.Option(help=_help("state"))] = None,
+    listen: Annotated[str | None, typer.Option(help=_help("listen"))] = None,
+    api_port: Annotated[int | None, typer.Option(help=_help("api_port"))] = None,
+    tunnel_port: Annotated[int | None, typer.Option(help=_help("tunnel_port"))] = None,
+    hosts: Annotated[str | None, typer.Option(help=_help("hosts"))] = None,
+    grace: Annotated[float | None, typer.Option(help=_help("grace"))] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="log more")] = False,
+) -> None:
+    """Run the console until it is told to stop; options go before the environment.
+
+    The database is chosen in the environment only: its URL may hold a password, and command lines can be read by all.
+    """
+    chosen: dict[str, object] = {
+        "state": state,
+        "listen": listen,
+        "api_port": api_port,
+        "tunnel_port": tunnel_port,
+        "hosts": hosts,
+        "grace": grace,
+    }
+    logs.configure(program="console", verbose=verbose)
+    given = {name: value for name, value in chosen.items() if value is not None}
+    asyncio.run(daemon.run(settings.read(**given)))
+
+
+@key_app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="what the key is for, in words")], *, state: State = None
+) -> None:
+    """Make an API key and print it; it is shown only now."""
+    typer.echo(asyncio.run(keyring.create(_settings(state), name, now=SystemClock().now())))
+
+
+@key_app.command("list")
+def list_keys(*, state: State = None) -> None:
+    """List the API keys, without their secrets."""
+    found = asyncio.run(keyring.every(_settings(state), now=SystemClock().now()))
+    typer.echo(f"{'ID':16}  {'MADE':16}  {'LAST USED':16}  {'STATE':7}  NAME")
+    for key in found:
+        valid = "revoked" if key.revoked_at else "valid"
+        typer.echo(f"{key.id:16}  {_minute(key.created_at)}  {_minute(key.last_used_at)}  {valid:7}  {key.name}")
+
+
+@key_app.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="the key's id")], *, state: State = None
+) -> None:
+    """Make an API key worthless, at once."""
+    asyncio.run(keyring.revoke(_settings(state), key_id, now=SystemClock().now()))
+    typer.echo(f"API key {key_id} is revoked.")
+
+
+def _settings(state: Path | None) -> ConsoleSettings:
+    return settings.read(**({} if state is None else {"state": state}))
+
+
+def _minute(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else f"{'never':16}"

@@ -1,0 +1,193 @@
+"""This file is the console as a whole: its parts, opened in order, run side by side, closed in reverse."""
+
+import asyncio
+import secrets
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from gateway.console import auth
+from gateway.console.api.application import application
+from gateway.console.api.door import Runner
+from gateway.console.api.routes import Rooms
+from gateway.console.api.watchers import Watchers
+from gateway.console.auth import Doorkeeper
+from gateway.console.bells import Bells
+from gateway.console.fleet import Fleet
+from gateway.console.pairing import Pairing
+from gateway.console.relay import Relay
+from gateway.console.settings import ConsoleSettings
+from gateway.console.store import doors, people
+from gateway.console.store.database import Store
+from gateway.console.store.scope import Scope
+from gateway.console.tokens import Tokens
+from gateway.contract.messages import MESSAGE_LIMIT
+from gateway.identity import keys, tls
+from gateway.identity.authority import Authority
+from gateway.identity.pairing import Challenger
+from gateway.identity.pinned import read_authority
+from gateway.kit import files, supervise
+from gateway.kit.clock import Clock, SystemClock
+from gateway.kit.errors import GatewayError, Remedy
+from gateway.tunnel.acceptor import accepting
+
+log = structlog.get_logger(__name__)
+
+FIRST_TENANT = "default"
+FIRST_PROJECT = "default"
+FIRST_USER = "admin"
+
+
+class PortTakenError(GatewayError):
+    """A port the console should listen on cannot be had."""
+
+    code = "console.port_taken"
+    remedy = Remedy.OPERATOR
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Where a running console is reached."""
+
+    api: str
+    tunnel: str
+    pin: str
+    """What people compare when they sign in for the first time."""
+
+
+async def run(settings: ConsoleSettings) -> None:
+    """Run the console until SIGTERM or SIGINT.
+
+    Raises AlreadyRunningError, DirectoryNotPrivateError, PortTakenError or StoreUnavailableError.
+    """
+    async with running(settings, clock=SystemClock()) as reached, asyncio.TaskGroup() as group:
+        group.create_task(supervise.until_asked_to_stop(), name="stop")
+        # One turn of the loop, and the signals are heeded: who reads "ready" may send one at once.
+        await asyncio.sleep(0)
+        key = str(settings.state / "admin.key")
+        log.info("console ready", api=reached.api, tunnel=reached.tunnel, pin=reached.pin, admin_key=key)
+    log.info("console stopped")
+
+
+@asynccontextmanager
+async def running(settings: ConsoleSettings, *, clock: Clock) -> AsyncIterator[Reached]:
+    """Run a console while the body runs and say where it is reached."""
+    state = files.make_private_directory(settings.state)
+    with files.only_one(state):
+        authority = Authority.open(state / "authority", now=clock.now())
+        await asyncio.to_thread(_certify, settings, authority, clock)
+        async with Store.open(settings.database_url) as store:
+            await _move_in(store, state, clock)
+            bells = Bells()
+            relay = Relay(store, bells, clock=clock)
+            with _listening(settings.listen, settings.api_port) as door:
+                async with _tunnel_end(settings, authority, relay) as tunnel_port:
+                    reached = _reached(settings, authority, door=door, tunnel_port=tunnel_port)
+                    rooms = _rooms(store, bells, authority, reached=reached, state=state, clock=clock)
+                    async with _serving(rooms, door, settings):
+                        yield reached
+
+
+def _rooms(store: Store, bells: Bells, authority: Authority, *, reached: Reached, state: Path, clock: Clock) -> Rooms:
+    challenger = Challenger(_kept_secret(state / "pairing.secret"), authority.pin)
+    return Rooms(
+        store=store,
+        fleet=Fleet(store, bells, clock=clock),
+        pairing=Pairing(store, authority, challenger, tunnel=reached.tunnel, clock=clock),
+        tokens=Tokens(store, url=reached.api, pin=authority.pin, clock=clock),
+        doorkeeper=Doorkeeper(store, clock=clock),
+        authority=authority,
+        watchers=Watchers(bells),
+        clock=clock,
+    )
+
+
+async def _move_in(store: Store, state: Path, clock: Clock) -> None:
+    """Make the first tenant, its project and an administrator's key, unless they are there."""
+    now = clock.now()
+    scope = Scope(await doors.tenant_named(store, FIRST_TENANT, now=now))
+    async with store.writing(scope) as rows:
+        await people.ensure_project(rows, FIRST_PROJECT, now=now)
+        user = await people.ensure_user(rows, FIRST_USER, now=now)
+        if await people.has_keys(rows):
+            return
+        key = auth.new_key()
+        await auth.remember(rows, user, key, name="first key", now=now)
+        # Before the commit: cut between the two, the next start makes another key and writes it here.
+        await asyncio.to_thread(files.write_whole, state / "admin.key", f"{key.text}\n".encode())
+
+
+def _certify(settings: ConsoleSettings, authority: Authority, clock: Clock) -> None:
+    key = keys.keep(settings.state / "server.key")
+    issued = authority.sign_server(key.public_key(), settings.hosts, now=clock.now())
+    files.write_whole(settings.state / "server.pem", issued.pem.encode(), mode=0o644)
+
+
+def _tls(settings: ConsoleSettings, *, clients: str | None = None) -> ssl.SSLContext:
+    return tls.server(settings.state / "server.pem", settings.state / "server.key", clients=clients)
+
+
+@asynccontextmanager
+async def _tunnel_end(settings: ConsoleSettings, authority: Authority, relay: Relay) -> AsyncIterator[int]:
+    context = _tls(settings, clients=authority.trust)
+    async with AsyncExitStack() as stack:
+        end = accepting(
+            settings.listen,
+            settings.tunnel_port,
+            tls=context,
+            on_channel=relay.serve,
+            message_limit=MESSAGE_LIMIT,
+        )
+        try:
+            port = await stack.enter_async_context(end)
+        except OSError as fault:
+            raise _taken(settings.listen, settings.tunnel_port, fault) from fault
+        yield port
+
+
+@asynccontextmanager
+async def _serving(rooms: Rooms, door: socket.socket, settings: ConsoleSettings) -> AsyncIterator[None]:
+    runner = Runner(application(rooms), shutdown_timeout=settings.grace)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, door, ssl_context=_tls(settings)).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as fault:
+        raise _taken(host, port, fault) from fault
+
+
+def _taken(host: str, port: int, fault: OSError) -> PortTakenError:
+    return PortTakenError(
+        f"cannot listen on {host} port {port}: {fault.strerror or fault}; stop what does, or choose another port",
+        port=port,
+    )
+
+
+def _reached(settings: ConsoleSettings, authority: Authority, *, door: socket.socket, tunnel_port: int) -> Reached:
+    host = f"[{settings.hosts[0]}]" if ":" in settings.hosts[0] else settings.hosts[0]
+    port = door.getsockname()[1]
+    return Reached(
+        f"https://{host}:{port}",
+        f"wss://{host}:{tunnel_port}/",
+        read_authority(authority.trust, source="the console").pin_text,
+    )
+
+
+def _kept_secret(path: Path) -> bytes:
+    if not path.exists():
+        files.write_whole(path, secrets.token_bytes(32))
+    return path.read_bytes()

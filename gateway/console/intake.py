@@ -1,0 +1,141 @@
+"""This file is what a gateway tells us, taken in: each message one transaction, on disk before it is acknowledged."""
+
+from datetime import datetime
+
+import structlog
+
+from gateway.console import pictures, projection
+from gateway.console.projection import Picture
+from gateway.console.records import CommandState, Gateway, Heading
+from gateway.console.store import commands, events, gateways
+from gateway.console.store.database import Store
+from gateway.console.store.events import Occurrence
+from gateway.console.store.reading import RecordUnreadableError, unreadable
+from gateway.console.store.scope import Scope, Within
+from gateway.contract.events import CommandEnded, CommandOutcome, Event
+from gateway.contract.messages import Accepted, Hello, Rejected
+from gateway.contract.problems import Problem, problem_of
+from gateway.kit.clock import Clock
+from gateway.kit.errors import GatewayError, Remedy
+
+log = structlog.get_logger(__name__)
+
+
+class NumbersWentBackError(GatewayError):
+    """The gateway's event numbers begin before those the console has."""
+
+    code = "relay.numbers_went_back"
+    remedy = Remedy.OPERATOR
+
+
+class EventsMissingError(GatewayError):
+    """There is a gap in the gateway's event numbers; it has to send again."""
+
+    code = "relay.events_missing"
+    remedy = Remedy.RETRY
+
+
+async def greeted(store: Store, gateway: Gateway, hello: Hello, *, protocol: int, clock: Clock) -> Gateway:
+    """Note a gateway's hello and return the gateway as it is now. Raises NumbersWentBackError."""
+    async with store.writing(Scope(gateway.tenant)) as rows:
+        known = await gateways.held(rows, gateway.id)
+        if hello.next_event <= known.acknowledged:
+            raise NumbersWentBackError(
+                f"the appliance counts its next event {hello.next_event}, the console has {known.acknowledged}: "
+                "it was put back to an older state; remove the gateway from the console (pcg gateway remove, with "
+                "--forget-clusters if it has clusters) and pair the appliance again with a new token"
+            )
+        await gateways.said_hello(rows, gateway.id, hello, protocol=protocol, now=clock.now())
+        return known
+
+
+async def refused(store: Store, gateway: Gateway, problem: Problem) -> None:
+    """Note why a gateway was turned away, for whoever looks at it."""
+    async with store.writing(Scope(gateway.tenant)) as rows:
+        await gateways.has_problem(rows, gateway.id, problem)
+
+
+async def answered(store: Store, gateway: Gateway, answer: Accepted | Rejected, *, clock: Clock) -> None:
+    """Note a gateway's answer to a delivery; an answer to a command it was not given is nothing to us."""
+    async with store.writing(Scope(gateway.tenant)) as rows:
+        await gateways.held(rows, gateway.id)
+        try:
+            before = await pictures.read(rows, answer.command_id, gateway=gateway.id)
+        except RecordUnreadableError as fault:
+            log.exception("answer to an unreadable command", reason=fault.message)
+            return
+        if before is None:
+            log.warning("answer to an unknown command", command=str(answer.command_id))
+            return
+        if isinstance(answer, Accepted):
+            await pictures.write(rows, before, projection.accepted(before, now=clock.now()), clock=clock)
+        else:
+            await _rejected(rows, gateway, before, problem=answer.problem, clock=clock)
+
+
+async def reported(store: Store, gateway: Gateway, reports: list[Event], *, clock: Clock) -> int:
+    """Take in events and what they change; return the number up to which all are on disk.
+
+    Doubles are dropped by number. Raises EventsMissingError at a gap; nothing of this report is then kept.
+    """
+    async with store.writing(Scope(gateway.tenant)) as rows:
+        known = await gateways.held(rows, gateway.id)
+        fresh = _fresh(known.acknowledged, reports)
+        if not fresh:
+            return known.acknowledged
+        taken = [await _taken(rows, known, event, clock) for event in fresh]
+        await events.append(rows, known, taken)
+        await gateways.acknowledged(rows, known.id, fresh[-1].number)
+        return fresh[-1].number
+
+
+def _fresh(acknowledged: int, reports: list[Event]) -> list[Event]:
+    fresh = [event for event in reports if event.number > acknowledged]
+    for expected, event in enumerate(fresh, start=acknowledged + 1):
+        if event.number != expected:
+            raise EventsMissingError(f"event {expected} is missing before event {event.number}: send again from there")
+    return fresh
+
+
+async def give_up(rows: Within, gateway: Gateway, headings: list[Heading], *, now: datetime) -> None:
+    """End commands that cannot be read any more: they can never be delivered, and nobody shall wait for them."""
+    for heading in headings:
+        problem = problem_of(unreadable(f"the command {heading.id}"))
+        log.error("command cannot be delivered", command=str(heading.id), reason=problem.message)
+        await commands.end(rows, heading.id, CommandState.REJECTED, problem=problem, now=now)
+        ended = CommandEnded(outcome=CommandOutcome.REFUSED, problem=problem)
+        await events.append(rows, gateway, [Occurrence(None, heading.id, heading, ended, now)])
+
+
+async def _taken(rows: Within, gateway: Gateway, event: Event, clock: Clock) -> Occurrence:
+    try:
+        before = await pictures.read(rows, event.command_id, gateway=gateway.id)
+    except RecordUnreadableError as fault:
+        log.exception("event of an unreadable command", number=event.number, reason=fault.message)
+        return await _noted(rows, gateway, event, now=clock.now())
+    if before is None:
+        # Kept, and acknowledged: refusing it would hold up every later event of this gateway for ever.
+        log.warning("event of an unknown command", command=str(event.command_id), number=event.number)
+        return Occurrence(event.number, event.command_id, None, event.body, event.at)
+    after = projection.reported(before, event.body, now=clock.now())
+    await pictures.write(rows, before, after, clock=clock)
+    return Occurrence(event.number, event.command_id, before.command, event.body, event.at)
+
+
+async def _noted(rows: Within, gateway: Gateway, event: Event, *, now: datetime) -> Occurrence:
+    """Take in an event of a command that cannot be read, or whose cluster cannot: all but what depends on that."""
+    heading = await commands.heading(rows, event.command_id, gateway=gateway.id)
+    if heading is not None and isinstance(event.body, CommandEnded):
+        state = projection.STATE_OF[event.body.outcome]
+        await commands.end(rows, heading.id, state, problem=event.body.problem, now=now)
+    return Occurrence(event.number, event.command_id, heading, event.body, event.at)
+
+
+async def _rejected(rows: Within, gateway: Gateway, before: Picture, *, problem: Problem, clock: Clock) -> None:
+    now = clock.now()
+    after = projection.rejected(before, problem, now=now)
+    await pictures.write(rows, before, after, clock=clock)
+    if after.command.state is not before.command.state:
+        # Whoever watches the command has to learn that it is over, though the appliance will never say so.
+        ended = CommandEnded(outcome=CommandOutcome.REFUSED, problem=problem)
+        await events.append(rows, gateway, [Occurrence(None, before.command.id, before.command, ended, now)])

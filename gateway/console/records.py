@@ -1,0 +1,202 @@
+"""This file is what the console remembers, as values: the shapes that store, projection and API share."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from gateway.contract.clusters import ClusterPhase, ClusterSpec, Machine
+from gateway.contract.commands import Command
+from gateway.contract.events import EventBody
+from gateway.contract.inventory import Inventory
+from gateway.contract.pairing import PairingResult
+from gateway.contract.problems import Problem
+
+
+class CommandState(StrEnum):
+    """How far a command has come, as the console knows."""
+
+    PENDING = "pending"
+    """Remembered; the appliance has not accepted it yet."""
+    ACCEPTED = "accepted"
+    """In the appliance's journal."""
+    RUNNING = "running"
+    """Being carried out."""
+    SUCCEEDED = "succeeded"
+    REFUSED = "refused"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    """The appliance would not take it."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether nothing more will happen to the command."""
+        return self not in {CommandState.PENDING, CommandState.ACCEPTED, CommandState.RUNNING}
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project of a tenant."""
+
+    id: UUID
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, as an API key says."""
+
+    tenant: UUID
+    tenant_name: str
+    user: str
+    key_id: str
+    key_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key without its secret."""
+
+    id: str
+    tenant: UUID
+    secret_hash: bytes
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+    caller: Caller
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """An API key as it is listed."""
+
+    id: str
+    name: str
+    user: str
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A registration token without its secret."""
+
+    id: str
+    tenant: UUID
+    gateway_name: str
+    public_key: bytes
+    author: str
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+    used_at: datetime | None
+    used_by: str | None
+    result: PairingResult | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A paired appliance and what it last said of itself."""
+
+    id: UUID
+    tenant: UUID
+    name: str
+    certificate_serial: int
+    certificate_until: datetime
+    paired_at: datetime
+    connected_since: datetime | None
+    last_seen_at: datetime | None
+    software: str | None
+    boot_id: UUID | None
+    accounts: tuple[str, ...]
+    problem: Problem | None
+    acknowledged: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What the last command that changed anything has left behind."""
+
+    spec: ClusterSpec
+    phase: ClusterPhase
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster: the wish, and how far it has come."""
+
+    id: UUID
+    project: UUID
+    gateway: UUID
+    name: str
+    spec: ClusterSpec
+    phase: ClusterPhase
+    settled: Settled | None
+    problem: Problem | None
+    last_command: UUID | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCommand:
+    """A command and what became of it. `project` is None for one that concerns a gateway only."""
+
+    id: UUID
+    project: UUID | None
+    gateway: UUID
+    gateway_name: str
+    seq: int
+    cluster: UUID | None
+    cluster_name: str | None
+    command: Command
+    state: CommandState
+    problem: Problem | None
+    inventory: Inventory | None
+    sent_at: datetime | None
+    accepted_at: datetime | None
+    began_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What a command concerns, without what it says."""
+
+    id: UUID
+    project: UUID | None
+    cluster: UUID | None
+    cluster_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenCluster:
+    """A cluster that was forgotten with its gateway; the machines are those last known of, by name."""
+
+    id: UUID
+    project: UUID
+    name: str
+    machines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event at its position among all of its tenant; its body is None when it cannot be read any more."""
+
+    position: int
+    project: UUID | None
+    gateway_name: str
+    number: int | None
+    command: UUID
+    cluster_name: str | None
+    body: EventBody | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MachineRow:
+    """A machine of a cluster as it was last reported."""
+
+    cluster: UUID
+    machine: Machine

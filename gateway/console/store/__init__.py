@@ -1,0 +1,1 @@
+"""What the console remembers: one relational database, read and written within a tenant only."""

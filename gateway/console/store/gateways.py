@@ -1,0 +1,141 @@
+"""This file is how gateways are remembered, and what they last said of themselves.
+
+Whoever changes what lives behind a gateway (its commands, clusters, machines, events) holds the gateway's row
+first, by `held`. So those changes come one after the other, whatever the database, and never in a deadlock.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from gateway.console.errors import GatewayUnknownError
+from gateway.console.records import Gateway
+from gateway.console.store.reading import read_problem
+from gateway.console.store.scope import Within
+from gateway.console.store.tables import gateways as table
+from gateway.contract.messages import Hello
+from gateway.contract.problems import Problem
+
+
+async def add(
+    rows: Within, gateway: UUID, *, name: str, device_key: str, serial: int, until: datetime, now: datetime
+) -> None:
+    """Remember a gateway that was just paired."""
+    await rows.insert(
+        table,
+        id=gateway,
+        name=name,
+        device_key=device_key,
+        certificate_serial=f"{serial:x}",
+        certificate_until=until,
+        paired_at=now,
+        accounts=[],
+        acknowledged=0,
+        last_seq=0,
+    )
+
+
+async def every(rows: Within) -> list[Gateway]:
+    """Return the scope's gateways by name."""
+    return [_gateway(row) for row in await rows.all(rows.select(table).order_by(table.c.name))]
+
+
+async def find(rows: Within, name: str) -> Gateway | None:
+    """Return the gateway of that name, if any."""
+    row = await rows.one(rows.select(table).where(table.c.name == name))
+    return None if row is None else _gateway(row)
+
+
+async def named(rows: Within, name: str) -> Gateway:
+    """Return the gateway of that name. Raises GatewayUnknownError."""
+    found = await find(rows, name)
+    if found is None:
+        raise GatewayUnknownError(
+            f"there is no gateway {name!r}: list the gateways, or pair one with a registration token", gateway=name
+        )
+    return found
+
+
+async def there(rows: Within, gateway: UUID) -> None:
+    """Raise GatewayUnknownError unless the gateway is still there."""
+    if await rows.one(rows.select(table, table.c.id).where(table.c.id == gateway)) is None:
+        raise _removed()
+
+
+async def held(rows: Within, gateway: UUID) -> Gateway:
+    """Return a gateway by id, held against other writers until the transaction ends. Raises GatewayUnknownError."""
+    row = await rows.one(rows.select(table).where(table.c.id == gateway).with_for_update())
+    if row is None:
+        raise _removed()
+    return _gateway(row)
+
+
+def _removed() -> GatewayUnknownError:
+    return GatewayUnknownError("the gateway was removed from the console: pair it again with a new token")
+
+
+async def remove(rows: Within, gateway: UUID) -> None:
+    """Forget a gateway; its certificate is worth nothing from now on."""
+    await rows.run(rows.delete(table).where(table.c.id == gateway))
+
+
+async def next_seq(rows: Within, gateway: UUID) -> int:
+    """Return the next number for a command of this gateway; the row is held until the transaction ends."""
+    await rows.run(rows.update(table).where(table.c.id == gateway).values(last_seq=table.c.last_seq + 1))
+    row = await rows.one(rows.select(table, table.c.last_seq).where(table.c.id == gateway))
+    if row is None:
+        raise GatewayUnknownError("the gateway was removed from the console meanwhile")
+    seq: int = row.last_seq
+    return seq
+
+
+async def said_hello(rows: Within, gateway: UUID, hello: Hello, *, protocol: int, now: datetime) -> None:
+    """Note that a gateway is connected, and what it says of itself."""
+    await rows.run(
+        rows.update(table)
+        .where(table.c.id == gateway)
+        .values(
+            connected_since=now,
+            last_seen_at=now,
+            software=hello.software,
+            protocol=protocol,
+            boot_id=hello.boot_id,
+            accounts=hello.accounts,
+            problem=None,
+        )
+    )
+
+
+async def seen(rows: Within, gateway: UUID, *, now: datetime) -> None:
+    """Note that a gateway is still there."""
+    await rows.run(rows.update(table).where(table.c.id == gateway).values(last_seen_at=now))
+
+
+async def has_problem(rows: Within, gateway: UUID, problem: Problem) -> None:
+    """Note why a gateway's session was refused."""
+    await rows.run(rows.update(table).where(table.c.id == gateway).values(problem=problem.model_dump(mode="json")))
+
+
+async def acknowledged(rows: Within, gateway: UUID, number: int) -> None:
+    """Note the number of the last event that is on disk."""
+    await rows.run(rows.update(table).where(table.c.id == gateway).values(acknowledged=number))
+
+
+def _gateway(row: Row[Any]) -> Gateway:
+    return Gateway(
+        id=row.id,
+        tenant=row.tenant_id,
+        name=row.name,
+        certificate_serial=int(row.certificate_serial, 16),
+        certificate_until=row.certificate_until,
+        paired_at=row.paired_at,
+        connected_since=row.connected_since,
+        last_seen_at=row.last_seen_at,
+        software=row.software,
+        boot_id=row.boot_id,
+        accounts=tuple(row.accounts),
+        problem=read_problem(row.problem, what=f"the problem of gateway {row.name!r}"),
+        acknowledged=row.acknowledged,
+    )

@@ -1,0 +1,68 @@
+"""This file is how registration tokens are remembered: their public half only."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+from gateway.console.errors import TokenUnknownError
+from gateway.console.records import Token
+from gateway.console.store.reading import read
+from gateway.console.store.scope import Within
+from gateway.console.store.tables import registration_tokens as table
+from gateway.contract.pairing import PairingResult
+
+
+async def add(rows: Within, token: Token) -> None:
+    """Remember a fresh token."""
+    await rows.insert(
+        table,
+        id=token.id,
+        gateway_name=token.gateway_name,
+        public_key=token.public_key,
+        author=token.author,
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+    )
+
+
+async def every(rows: Within) -> list[Token]:
+    """Return the scope's tokens, the newest first."""
+    return [_token(row) for row in await rows.all(rows.select(table).order_by(table.c.created_at.desc(), table.c.id))]
+
+
+async def get(rows: Within, token_id: str) -> Token:
+    """Return one token, held against other writers until the transaction ends. Raises TokenUnknownError."""
+    row = await rows.one(rows.select(table).where(table.c.id == token_id).with_for_update())
+    if row is None:
+        raise TokenUnknownError(
+            f"there is no registration token {token_id!r}: list them and check its id", token=token_id
+        )
+    return _token(row)
+
+
+async def revoke(rows: Within, token_id: str, *, now: datetime) -> None:
+    """Note that a token was revoked."""
+    await rows.run(rows.update(table).where(table.c.id == token_id).values(revoked_at=now))
+
+
+async def used(rows: Within, token_id: str, *, by: str, result: PairingResult, now: datetime) -> None:
+    """Note by which device key a token was used, and what was answered."""
+    found = rows.update(table).where(table.c.id == token_id)
+    await rows.run(found.values(used_at=now, used_by=by, result=result.model_dump(mode="json")))
+
+
+def _token(row: Row[Any]) -> Token:
+    return Token(
+        id=row.id,
+        tenant=row.tenant_id,
+        gateway_name=row.gateway_name,
+        public_key=row.public_key,
+        author=row.author,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+        used_at=row.used_at,
+        used_by=row.used_by,
+        result=read(PairingResult, row.result, what=f"the registration token {row.id}") if row.result else None,
+    )

@@ -1,0 +1,1 @@
+"""What crosses a wire: every model that two programs must agree on."""

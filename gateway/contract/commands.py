@@ -1,0 +1,66 @@
+"""This file is every command a console may relay to an appliance."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from gateway.contract.clusters import CloudPlacement, ClusterSpec
+from gateway.contract.shapes import Name, ObjectName, Wish
+
+
+class ApplyCluster(Wish):
+    """Bring a cluster's machines to the wished state: create what is missing, remove what is too many."""
+
+    kind: Literal["cluster.apply"] = "cluster.apply"
+    cluster_id: UUID = Field(description="the cluster's id; machines' instance UUIDs derive from it")
+    spec: ClusterSpec
+
+    @property
+    def resource(self) -> str:
+        """What the command works on; two commands on one resource never run at once."""
+        return f"cluster/{self.cluster_id}"
+
+
+class DeleteCluster(Wish):
+    """Remove every machine of a cluster and what was made for it."""
+
+    kind: Literal["cluster.delete"] = "cluster.delete"
+    cluster_id: UUID
+    name: Name
+    cloud: CloudPlacement
+
+    @property
+    def resource(self) -> str:
+        """What the command works on; two commands on one resource never run at once."""
+        return f"cluster/{self.cluster_id}"
+
+
+class ReadInventory(Wish):
+    """Read what a cloud account offers."""
+
+    kind: Literal["inventory.read"] = "inventory.read"
+    account: Name
+
+    @property
+    def resource(self) -> str:
+        """What the command works on; two commands on one resource never run at once."""
+        return f"account/{self.account}"
+
+
+Task = Annotated[ApplyCluster | DeleteCluster | ReadInventory, Field(discriminator="kind")]
+
+
+class Command(Wish):
+    """One wish, relayed to an appliance."""
+
+    id: UUID = Field(description="made by the console; the same id is carried out once, however often it arrives")
+    task: Task
+    author: ObjectName = Field(description="who asked")
+    created_at: AwareDatetime = Field(description="by the console's clock")
+    time_limit: int = Field(
+        default=3600,
+        ge=10,
+        le=86400,
+        description="seconds one attempt may take, by the appliance's monotonic clock; a restart begins a new attempt",
+    )

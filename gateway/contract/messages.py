@@ -1,0 +1,91 @@
+"""This file is what appliance and console say to each other on the command WebSocket.
+
+::
+
+    appliance                                   console
+        | -- hello --------------------------------> |   who I am, what I speak, the next event's number
+        | <------------------------------- welcome -- |   what we both speak, the last event you know
+        | <------------------------------- deliver -- |   a command, until accepted or rejected
+        | -- accepted | rejected ------------------> |   said after it is on the appliance's disk
+        | -- report --------------------------------> |   numbered events, until acknowledged
+        | <--------------------------- acknowledge -- |   said after they are on the console's disk
+"""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field, TypeAdapter
+
+from gateway.contract.events import Event
+from gateway.contract.problems import Problem
+from gateway.contract.shapes import Report
+
+MESSAGE_LIMIT = 256 * 1024
+"""Bytes of the largest message; a larger one ends the connection."""
+
+REPORT_EVENTS = 100
+"""Events in one report message, at most."""
+
+
+class Hello(Report):
+    """The appliance's first message."""
+
+    type: Literal["hello"] = "hello"
+    protocol: int = Field(ge=1, description="highest protocol version spoken")
+    software: str = Field(max_length=100, description="version of the appliance")
+    boot_id: UUID = Field(description="new at each start of the appliance")
+    accounts: list[str] = Field(default_factory=list, max_length=1000, description="names of its cloud accounts")
+    next_event: int = Field(ge=1, description="number the next new event will have")
+
+
+class Welcome(Report):
+    """The console's first message."""
+
+    type: Literal["welcome"] = "welcome"
+    protocol: int = Field(ge=1, description="version both will speak")
+    server_time: AwareDatetime
+    acknowledged: int = Field(ge=0, description="number of the last event the console has on disk")
+
+
+class Deliver(Report):
+    """A command. It is parsed by itself, so that a bad one is rejected and does not end the connection."""
+
+    type: Literal["deliver"] = "deliver"
+    command_id: UUID
+    command: dict[str, Any]
+
+
+class Accepted(Report):
+    """The command is in the appliance's journal and will be carried out."""
+
+    type: Literal["accepted"] = "accepted"
+    command_id: UUID
+
+
+class Rejected(Report):
+    """The command will never be carried out."""
+
+    type: Literal["rejected"] = "rejected"
+    command_id: UUID
+    problem: Problem
+
+
+class ReportEvents(Report):
+    """Events in the order of their numbers."""
+
+    type: Literal["report"] = "report"
+    events: list[Event] = Field(min_length=1, max_length=REPORT_EVENTS)
+
+
+class Acknowledge(Report):
+    """Every event up to this number is on the console's disk."""
+
+    type: Literal["acknowledge"] = "acknowledge"
+    number: int = Field(ge=0)
+
+
+FromAppliance = Annotated[Hello | Accepted | Rejected | ReportEvents, Field(discriminator="type")]
+FromConsole = Annotated[Welcome | Deliver | Acknowledge, Field(discriminator="type")]
+
+from_appliance: TypeAdapter[FromAppliance] = TypeAdapter(FromAppliance)
+from_console: TypeAdapter[FromConsole] = TypeAdapter(FromConsole)

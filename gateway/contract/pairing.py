@@ -1,0 +1,50 @@
+"""This file is what crosses the wire while an appliance pairs; nothing secret is ever in it."""
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from gateway.contract.shapes import Name, Report, Wish
+
+Nonce = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Signature = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/=]{1,256}$")]
+TokenId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{20}$")]
+Pem = Annotated[str, StringConstraints(max_length=16384)]
+
+
+class PairingStart(Wish):
+    """The appliance asks for a challenge."""
+
+    token_id: TokenId
+    nonce: Nonce = Field(description="32 random bytes, hexadecimal")
+
+
+class PairingChallenge(Report):
+    """The console's half of the freshness."""
+
+    challenge: str = Field(max_length=2048, description="opaque; to be sent back unchanged within two minutes")
+    nonce: Nonce
+    server_time: AwareDatetime
+
+
+class PairingFinish(Wish):
+    """The appliance proves that it holds the token's seed and its own device key."""
+
+    token_id: TokenId
+    nonce: Nonce = Field(description="the appliance's nonce of PairingStart")
+    challenge: str = Field(max_length=2048)
+    device_key: Pem = Field(description="public device key, PEM SubjectPublicKeyInfo, P-256")
+    request: Pem = Field(description="PKCS #10 certificate request for the TLS key, PEM")
+    token_signature: Signature = Field(description="Ed25519 over the transcript's hash, base64")
+    device_signature: Signature = Field(description="ECDSA P-256 with SHA-256 over the transcript's hash, DER, base64")
+
+
+class PairingResult(Report):
+    """The appliance is paired."""
+
+    gateway_id: UUID
+    gateway_name: Name
+    certificate: Pem = Field(description="the appliance's TLS certificate with its chain, PEM")
+    trust: Pem = Field(description="the console's certificate authority, PEM")
+    tunnel: str = Field(max_length=512, description="where the tunnel ends, wss://host:port/…")

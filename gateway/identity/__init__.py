@@ -1,0 +1,1 @@
+"""Who is who: registration tokens, keys, certificates and the authority that signs them."""

@@ -1,0 +1,1 @@
+"""The ground floor: bricks that know nothing of the product."""

@@ -1,0 +1,50 @@
+"""This file is how a secret is taken in: from a file or from standard input, never from the command line."""
+
+import getpass
+import sys
+from pathlib import Path
+
+from gateway.kit.errors import GatewayError, Remedy
+
+LIMIT = 64 * 1024
+
+
+class SecretUnreadableError(GatewayError):
+    """A secret cannot be read."""
+
+    code = "secret.unreadable"
+    remedy = Remedy.CALLER
+
+
+def read(path: Path) -> str:
+    """Return the secret in a file, or on standard input when `path` is "-", without the line's end.
+
+    Raises SecretUnreadableError when it cannot be read, is empty, is too long or is no text.
+    """
+    name = "standard input" if str(path) == "-" else str(path)
+    try:
+        content = _standard_input() if str(path) == "-" else _beginning(path)
+        text = content.decode().rstrip("\r\n")
+    except OSError as fault:
+        raise SecretUnreadableError(f"cannot read {name}: {fault.strerror}") from fault
+    except UnicodeDecodeError as fault:
+        raise SecretUnreadableError(f"{name} is no text in UTF-8") from fault
+    if not text.strip():
+        raise SecretUnreadableError(f"{name} is empty")
+    if len(content) > LIMIT:
+        raise SecretUnreadableError(f"{name} is too long to be a secret")
+    return text
+
+
+def _standard_input() -> bytes:
+    """Return what is piped in; a person at a terminal is asked, and what they type is not shown."""
+    if sys.stdin is None:
+        return b""
+    if sys.stdin.isatty():
+        return getpass.getpass("secret: ").encode()
+    return sys.stdin.buffer.read(LIMIT + 1)
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(LIMIT + 1)

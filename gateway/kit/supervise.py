@@ -1,0 +1,83 @@
+"""This file is how long-lived parts run side by side: all of them, or none."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+
+from gateway.kit.backoff import Backoff
+from gateway.kit.clock import Clock
+from gateway.kit.errors import GatewayError
+
+log = structlog.get_logger(__name__)
+
+
+class PartEndedError(GatewayError):
+    """A part that should run for ever has ended by itself."""
+
+    code = "internal.part_ended"
+
+
+@asynccontextmanager
+async def running(**parts: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run the named coroutines beside the body; leaving the body cancels them and waits for their end.
+
+    A part that ends or fails before the body does ends the body too, with its error (or PartEndedError),
+    alone rather than wrapped when only one part failed.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_for_ever(name, part), name=name) for name, part in parts.items()]
+            yield
+            for task in tasks:
+                task.cancel()
+    except BaseExceptionGroup as several:
+        if len(several.exceptions) == 1:
+            raise several.exceptions[0] from several.exceptions[0].__cause__
+        raise
+    finally:
+        for part in parts.values():
+            part.close()  # a task cancelled before its first step has never begun its part
+
+
+async def _for_ever(name: str, part: Coroutine[Any, Any, None]) -> None:
+    await part
+    raise PartEndedError(f"{name} ended by itself")
+
+
+async def keep_running(name: str, run: Callable[[], Awaitable[None]], *, clock: Clock, backoff: Backoff) -> None:
+    """Run `run` again and again, pausing by `backoff` after each end.
+
+    A failure is logged when it is another than the one before; so is the end of the trouble, once a run has lasted.
+    """
+    told: str | None = None
+    while True:
+        began = clock.monotonic()
+        try:
+            await run()
+            fault = "it ended by itself"
+        except Exception as error:  # noqa: BLE001 - atop a loop that logs
+            fault = f"{type(error).__name__}: {error}"
+        if backoff.succeeded_for(clock.monotonic() - began) and told is not None:
+            log.info("part had recovered", part=name)
+            told = None
+        if fault != told:
+            log.warning("part failed, will be run again", part=name, error=fault)
+            told = fault
+        await clock.sleep(backoff.next_delay())
+
+
+async def until_asked_to_stop() -> None:
+    """Wait for SIGTERM or SIGINT; while waiting neither ends the process by itself."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await stop.wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

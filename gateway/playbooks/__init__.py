@@ -1,0 +1,1 @@
+"""The port to Ansible: runs playbooks so that nothing outlives them."""

@@ -1,0 +1,1 @@
+"""How a cluster comes to be: plans made of named steps, written against ports only."""

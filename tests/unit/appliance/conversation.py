@@ -1,0 +1,161 @@
+"""This file is a console that says what a test has it say, over the real tunnel, and an appliance paired with it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+from pydantic import BaseModel
+
+from gateway.appliance.identity import Identity, Paired
+from gateway.appliance.link import Link
+from gateway.commands.journal import Journal
+from gateway.contract.commands import Command
+from gateway.contract.events import Event
+from gateway.contract.messages import (
+    MESSAGE_LIMIT,
+    Accepted,
+    Acknowledge,
+    Deliver,
+    Hello,
+    Rejected,
+    ReportEvents,
+    Welcome,
+    from_appliance,
+)
+from gateway.contract.pairing import PairingResult
+from gateway.identity import keys, tls
+from gateway.identity.authority import Authority
+from gateway.kit import files, supervise
+from gateway.tunnel.acceptor import accepting
+from gateway.tunnel.channel import Channel, ChannelClosedError
+from tests.fakes.clock import HandClock
+from tests.fakes.wishes import WHEN
+
+M = TypeVar("M", Hello, Accepted, Rejected, ReportEvents)
+PATIENCE = 10.0
+
+
+@dataclass
+class Talk:
+    """One call of the appliance."""
+
+    channel: Channel
+
+    async def say(self, message: BaseModel) -> None:
+        await self.channel.send(message.model_dump_json())
+
+    async def hear(self, kind: type[M]) -> M:
+        async with asyncio.timeout(PATIENCE):
+            message = from_appliance.validate_json(await self.channel.receive())
+        assert isinstance(message, kind), message
+        return message
+
+    async def welcome(self, *, acknowledged: int = 0, protocol: int = 1) -> Hello:
+        """Listen to the greeting and answer it."""
+        hello = await self.hear(Hello)
+        await self.say(Welcome(protocol=protocol, server_time=WHEN, acknowledged=acknowledged))
+        return hello
+
+    async def deliver(self, command: Command) -> None:
+        await self.say(Deliver(command_id=command.id, command=command.model_dump(mode="json")))
+
+    async def events(self, last: int) -> list[Event]:
+        """Listen until event number `last` has come."""
+        heard: list[Event] = []
+        while not heard or heard[-1].number < last:
+            heard += (await self.hear(ReportEvents)).events
+        return heard
+
+    async def acknowledge(self, number: int) -> None:
+        await self.say(Acknowledge(number=number))
+
+    async def ended(self) -> ChannelClosedError:
+        """Wait until the appliance has hung up."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    await self.channel.receive()
+                except ChannelClosedError as closed:
+                    return closed
+
+    def cut(self) -> None:
+        """Break the connection without a word, as a lost network does."""
+        self.channel._connection.transport.abort()
+
+
+class ScriptedConsole:
+    """A console's authority and its end of the tunnel."""
+
+    def __init__(self, directory: Path) -> None:
+        self.now = datetime.now(UTC)  # noqa: TID251 - the TLS library uses the machine's clock
+        self.directory = files.make_private_directory(directory)
+        self.authority = Authority.open(directory / "authority", now=self.now)
+        self.url = ""
+        self.calls: asyncio.Queue[Talk] = asyncio.Queue()
+        self.over = asyncio.Event()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        key = keys.keep(self.directory / "server.key")
+        issued = self.authority.sign_server(key.public_key(), ["127.0.0.1"], now=self.now)
+        (self.directory / "server.pem").write_text(issued.pem)
+        context = tls.server(self.directory / "server.pem", self.directory / "server.key", clients=self.authority.trust)
+        async with accepting("127.0.0.1", 0, tls=context, on_channel=self._taken, message_limit=MESSAGE_LIMIT) as port:
+            self.url = f"wss://127.0.0.1:{port}/"
+            try:
+                yield
+            finally:
+                self.over.set()
+
+    async def _taken(self, channel: Channel) -> None:
+        self.calls.put_nowait(Talk(channel))
+        await self.over.wait()
+
+    async def called(self) -> Talk:
+        async with asyncio.timeout(PATIENCE):
+            return await self.calls.get()
+
+    def pair(self, identity: Identity) -> Paired:
+        """Give the appliance what pairing would have brought."""
+        gateway = uuid4()
+        issued = self.authority.sign_gateway(identity.candidate().request, gateway, now=self.now)
+        result = PairingResult(
+            gateway_id=gateway,
+            gateway_name="dc1",
+            certificate=issued.pem,
+            trust=self.authority.trust,
+            tunnel=self.url or "wss://127.0.0.1:1/",
+        )
+        return identity.store(result, trust=self.authority.trust, console="https://127.0.0.1:1")
+
+
+@dataclass
+class Conversation:
+    """A console, the appliance's journal, and the first call."""
+
+    console: ScriptedConsole
+    journal: Journal
+    clock: HandClock
+
+    async def called(self) -> Talk:
+        return await self.console.called()
+
+
+@asynccontextmanager
+async def conversation(
+    directory: Path, *, accounts: Callable[[], list[str]] = lambda: ["main"], boot_id: UUID | None = None
+) -> AsyncIterator[Conversation]:
+    """Keep an appliance's link running against a scripted console."""
+    console, clock = ScriptedConsole(directory / "console"), HandClock()
+    state = files.make_private_directory(directory / "state")
+    async with console.listening(), Journal.open(state / "journal.db", clock=clock) as journal:
+        identity = Identity.open(state)
+        link = Link(identity, console.pair(identity), journal, clock=clock, accounts=accounts)
+        talks = Conversation(console, journal, clock)
+        async with supervise.running(link=link.run(boot_id=boot_id or uuid4(), first=0.01, cap=0.01)):
+            yield talks

@@ -1,0 +1,175 @@
+"""This file is the promises of the appliance as a whole, against a whole console in this process."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from gateway.appliance import daemon
+from gateway.appliance.identity import Identity, NotPairedError
+from gateway.appliance.settings import ApplianceSettings
+from gateway.commands.journal import Journal
+from gateway.commands.ledger import CommandState
+from gateway.commands.work import Work
+from gateway.contract.commands import Command
+from gateway.kit import files
+from gateway.kit.clock import SystemClock
+from gateway.kit.files import AlreadyRunningError
+from gateway.kit.secretfile import SecretUnreadableError
+from tests.fakes.console import Console, cluster, running_console, token
+from tests.fakes.wishes import an_apply
+from tests.unit.appliance.conversation import ScriptedConsole
+
+
+@pytest.fixture
+async def console(tmp_path: Path) -> AsyncIterator[Console]:
+    async with running_console(tmp_path / "console") as running:
+        yield running
+
+
+def settings_in(tmp_path: Path, *, token_file: Path | None = None) -> ApplianceSettings:
+    return ApplianceSettings(
+        state=tmp_path / "state",
+        artifacts=tmp_path,
+        token_file=token_file,
+        reconnect_first=0.01,
+        reconnect_cap=0.05,
+    )
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+async def until(there: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not there():  # noqa: ASYNC110 - what is waited for happens behind the daemon's own door
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def running_appliance(settings: ApplianceSettings) -> AsyncIterator[None]:
+    """Run the appliance as `pcg appliance run` does; leaving sends it SIGTERM and waits for its end."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(daemon.run(settings))
+        stops = signal.getsignal(signal.SIGTERM)
+        await until(lambda: task.done() or signal.getsignal(signal.SIGTERM) is not stops)
+        try:
+            yield
+        finally:
+            if not task.done():
+                os.kill(os.getpid(), signal.SIGTERM)
+                async with asyncio.timeout(5):
+                    await asyncio.wait([task])
+
+
+@pytest.mark.parametrize("token_file", [None, "not-there"])
+async def test_without_pairing_and_token_the_appliance_says_what_to_do(tmp_path: Path, token_file: str | None) -> None:
+    with pytest.raises(NotPairedError, match="pcg token create") as caught:
+        await daemon.run(settings_in(tmp_path, token_file=tmp_path / token_file if token_file else None))
+    assert caught.value.code == "appliance.not_paired"
+
+
+async def test_an_empty_token_file_is_named_and_kept(tmp_path: Path) -> None:
+    path = written(tmp_path / "token", "\n")
+    with pytest.raises(SecretUnreadableError, match="is empty"):
+        await daemon.run(settings_in(tmp_path, token_file=path))
+    assert path.exists()
+
+
+async def test_the_token_is_used_at_the_first_start_and_then_removed(tmp_path: Path, console: Console) -> None:
+    path = written(tmp_path / "token", await token(console))
+    async with running_appliance(settings_in(tmp_path, token_file=path)):
+        assert not path.exists()
+        paired = Identity.open(tmp_path / "state").paired()
+    assert paired is not None
+    assert paired.gateway_name == "dc1"
+
+
+async def test_a_token_that_is_refused_is_kept_for_another_try(tmp_path: Path, console: Console) -> None:
+    path = written(tmp_path / "token", "pcgreg1_mangled")
+    with pytest.raises(Exception, match="damaged or cut short"):
+        await daemon.run(settings_in(tmp_path, token_file=path))
+    assert path.exists()
+    assert Identity.open(tmp_path / "state").paired() is None
+
+
+async def test_a_token_left_over_by_a_cut_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    ScriptedConsole(tmp_path / "console").pair(Identity.open(files.make_private_directory(tmp_path / "state")))
+    path = written(tmp_path / "token", "pcgreg1_left-over")
+    async with running_appliance(settings_in(tmp_path, token_file=path)):
+        assert not path.exists()
+
+
+async def test_a_second_daemon_on_one_state_directory_is_refused_and_the_first_lives_on(tmp_path: Path) -> None:
+    ScriptedConsole(tmp_path / "console").pair(Identity.open(files.make_private_directory(tmp_path / "state")))
+    async with running_appliance(settings_in(tmp_path)):
+        with pytest.raises(AlreadyRunningError):
+            await daemon.run(settings_in(tmp_path))
+    async with running_appliance(settings_in(tmp_path)):
+        pass
+
+
+async def test_a_command_of_the_console_is_carried_out(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Command] = []
+
+    async def handler(command: Command, work: Work) -> None:
+        ran.append(command)
+
+    monkeypatch.setattr(daemon, "handlers", lambda _tools: handler)
+    path = written(tmp_path / "token", await token(console))
+    async with running_appliance(settings_in(tmp_path, token_file=path)):
+        said = await console.put(cluster())
+        assert said.status in {200, 201, 202}, said
+        await until(lambda: bool(ran))
+    assert ran[0].task.kind == "cluster.apply"
+
+
+async def test_sigterm_stops_within_seconds_and_a_running_command_goes_on_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = files.make_private_directory(tmp_path / "state")
+    ScriptedConsole(tmp_path / "console").pair(Identity.open(state))
+    command, attempts, begun, cleaned = an_apply(uuid4()), 0, False, False
+
+    async def handler(command: Command, work: Work) -> None:
+        nonlocal attempts, begun, cleaned
+        attempts += 1
+        async with work.step("long", "Take long", changes=True):
+            if attempts == 1:
+                try:
+                    begun = True
+                    await asyncio.Event().wait()
+                finally:
+                    cleaned = True
+
+    def has_ended() -> bool:
+        with closing(sqlite3.connect(f"file:{state}/journal.db?mode=ro", uri=True)) as database:
+            return bool(database.execute("SELECT count(*) FROM entries WHERE kind = 'Ended'").fetchone()[0])
+
+    monkeypatch.setattr(daemon, "handlers", lambda _tools: handler)
+    async with Journal.open(state / "journal.db", clock=SystemClock()) as journal:
+        await journal.accept(command)
+    began = time.monotonic()
+    async with running_appliance(settings_in(tmp_path)):
+        await until(lambda: begun)
+    assert time.monotonic() - began < 5
+    assert cleaned
+    async with Journal.open(state / "journal.db", clock=SystemClock()) as journal:
+        assert journal.ledger.record(command.id).state is CommandState.RUNNING
+    async with running_appliance(settings_in(tmp_path)):
+        await until(has_ended)
+    assert attempts == 2
+    async with Journal.open(state / "journal.db", clock=SystemClock()) as journal:
+        assert journal.ledger.record(command.id).state is CommandState.ENDED

@@ -1,0 +1,117 @@
+"""This file is what the other side may say, hostile text included, for the command line's tests."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from gateway.console.api.models import (
+    ClusterView,
+    CommandView,
+    ForgottenCluster,
+    GatewayRemoved,
+    GatewayStatus,
+    GatewayView,
+    RegistrationTokenView,
+    TokenState,
+    WatchedEvent,
+)
+from gateway.console.records import CommandState
+from gateway.contract.clusters import ClusterPhase, Machine, MachineFacts, MachinePhase
+from gateway.contract.events import EventBody
+from gateway.contract.inventory import Datastore, Inventory, Template
+from gateway.contract.problems import Problem
+from gateway.kit.errors import Remedy
+from tests.fakes.console import cluster
+
+NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+HOSTILE = "[/x][bold]\x1b[2J\x1b]0;title\x07\x9b31m\x7f\u202eevil\u2066\n12:00:00 demo succeeded\r:smile:"
+"""Markup, escape sequences, C1 controls, bidirectional controls, and a line that looks like one of ours."""
+
+
+def problem(message: str = HOSTILE) -> Problem:
+    return Problem(code="some.code", message=message, remedy=Remedy.RETRY)
+
+
+def machine(name: str = "demo-workers-0", *, text: str = "text", ordinal: int = 0) -> Machine:
+    return Machine(
+        name=name,
+        pool=text[:40],
+        ordinal=ordinal,
+        instance_uuid=uuid4(),
+        phase=MachinePhase.PREPARED,
+        address=text[:64],
+        facts=MachineFacts(os=text, kernel=text, container_runtime=text, cpus=2, memory_mib=2048, time_sync=text),
+    )
+
+
+def command(state: CommandState = CommandState.RUNNING, *, text: str = "text") -> CommandView:
+    return CommandView(
+        id=uuid4(),
+        kind=text,
+        state=state,
+        gateway="dc1",
+        author=text,
+        created_at=NOON,
+        ended_at=NOON if state.has_ended else None,
+        problem=problem(text),
+    )
+
+
+def view(*, text: str = "text", machines: tuple[Machine, ...] = (), last: CommandView | None = None) -> ClusterView:
+    return ClusterView(
+        id=uuid4(),
+        project="default",
+        name="demo",
+        gateway="dc1",
+        phase=ClusterPhase.FAILED,
+        machines_wished=3,
+        machines_prepared=1,
+        problem=problem(text),
+        created_at=NOON,
+        updated_at=NOON,
+        spec=cluster(),
+        machines=list(machines),
+        last_command=last,
+    )
+
+
+def gateway(status: GatewayStatus = GatewayStatus.CONNECTED, *, text: str = "text") -> GatewayView:
+    return GatewayView(
+        id=uuid4(),
+        name="dc1",
+        status=status,
+        software=text,
+        accounts=[text, "lab"],
+        paired_at=NOON,
+        last_seen_at=None if status is GatewayStatus.NEVER_CONNECTED else NOON,
+        certificate_until=NOON,
+        problem=problem(text),
+    )
+
+
+def token(*, text: str = "text") -> RegistrationTokenView:
+    return RegistrationTokenView(
+        id=text, gateway="dc1", state=TokenState.OPEN, author=text, created_at=NOON, expires_at=NOON
+    )
+
+
+def removed(*, text: str = "text") -> GatewayRemoved:
+    lost = ForgottenCluster(project="default", name="demo", machines=[text])
+    return GatewayRemoved(gateway="dc1", forgotten=[lost], message=text)
+
+
+def inventory(*, text: str = "text") -> Inventory:
+    return Inventory(
+        product=text,
+        datacenters=[text],
+        compute_clusters=[text],
+        resource_pools=[text],
+        datastores=[Datastore(name=text, datacenter=text, free_gib=1.0, capacity_gib=2.0)],
+        networks=[text, "[dmz] VLAN 12"],
+        folders=[text],
+        templates=[Template(name=text, datacenter=text)],
+    )
+
+
+def event(body: EventBody, *, of: UUID, position: int = 1, cluster_name: str | None = "demo") -> WatchedEvent:
+    at = NOON + timedelta(seconds=position)
+    return WatchedEvent(position=position, at=at, gateway="dc1", cluster=cluster_name, command_id=of, body=body)

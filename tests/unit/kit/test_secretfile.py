@@ -1,0 +1,85 @@
+"""This file is the promises of how a secret is taken in."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.kit import secretfile
+from gateway.kit.secretfile import LIMIT, SecretUnreadableError
+
+STANDARD_INPUT = Path("-")
+
+
+def piped(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n"])
+def test_the_lines_end_is_no_part_of_the_secret(tmp_path: Path, end: bytes) -> None:
+    (tmp_path / "secret").write_bytes(b" pass word " + end)
+    assert secretfile.read(tmp_path / "secret") == " pass word "
+
+
+def test_a_secret_can_be_piped_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    piped(monkeypatch, "pässword\n".encode())
+    assert secretfile.read(STANDARD_INPUT) == "pässword"
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b" \n"])
+def test_nothing_is_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    (tmp_path / "secret").write_bytes(content)
+    piped(monkeypatch, content)
+    for path, name in ((tmp_path / "secret", str(tmp_path / "secret")), (STANDARD_INPUT, "standard input")):
+        with pytest.raises(SecretUnreadableError, match=f"^{name} is empty"):
+            secretfile.read(path)
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SecretUnreadableError, match=f"{tmp_path}/secret: No such file"):
+        secretfile.read(tmp_path / "secret")
+
+
+def test_a_directory_is_no_secret(tmp_path: Path) -> None:
+    with pytest.raises(SecretUnreadableError, match="directory"):
+        secretfile.read(tmp_path)
+
+
+def test_what_is_no_text_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"hunter2\xff")
+    with pytest.raises(SecretUnreadableError, match="no text") as caught:
+        secretfile.read(tmp_path / "secret")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_longest_secret_is_taken_and_a_longer_one_is_not(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"x" * LIMIT)
+    assert len(secretfile.read(tmp_path / "secret")) == LIMIT
+    (tmp_path / "secret").write_bytes(b"x" * (LIMIT + 1))
+    with pytest.raises(SecretUnreadableError, match="too long"):
+        secretfile.read(tmp_path / "secret")
+
+
+def test_a_file_without_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(SecretUnreadableError, match="too long"):
+        secretfile.read(Path("/dev/zero"))
+
+
+def test_a_pipe_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/zero", encoding="ascii") as endless:  # noqa: PTH123 - it stands in for a stream
+        monkeypatch.setattr(sys, "stdin", endless)
+        with pytest.raises(SecretUnreadableError, match="too long"):
+            secretfile.read(STANDARD_INPUT)
+
+
+def test_a_secret_is_taken_from_a_pipe_of_the_file_system(tmp_path: Path) -> None:
+    """As in --token-file <(command)."""
+    reading, writing = os.pipe()
+    os.write(writing, b"secret\n")
+    os.close(writing)
+    try:
+        assert secretfile.read(Path(f"/proc/self/fd/{reading}")) == "secret"
+    finally:
+        os.close(reading)
