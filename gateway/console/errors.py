@@ -92,3 +92,24 @@ class CommandTooLargeError(GatewayError):
 
     code = "command.too_large"
     remedy = Remedy.CALLER
+
+
+class AuditEntryUnknownError(GatewayError):
+    """There is no such entry in the audit log."""
+
+    code = "audit.entry_unknown"
+    remedy = Remedy.CALLER
+
+
+class TargetUnknownError(GatewayError):
+    """The gateway offers no such target."""
+
+    code = "target.unknown"
+    remedy = Remedy.CALLER
+
+
+class GatewayAwayError(GatewayError):
+    """The gateway keeps no road for streams to the console now."""
+
+    code = "gateway.away"
+    remedy = Remedy.RETRY

@@ -11,6 +11,7 @@ from gateway.contract.events import EventBody
 from gateway.contract.inventory import Inventory
 from gateway.contract.pairing import PairingResult
 from gateway.contract.problems import Problem
+from gateway.contract.streams import OfferedTarget
 
 
 class CommandState(StrEnum):
@@ -110,6 +111,7 @@ class Gateway:
     software: str | None
     boot_id: UUID | None
     accounts: tuple[str, ...]
+    targets: tuple[OfferedTarget, ...]
     problem: Problem | None
     acknowledged: int
 
@@ -200,3 +202,26 @@ class MachineRow:
 
     cluster: UUID
     machine: Machine
+
+
+class AuditOutcome(StrEnum):
+    """What became of something that is audited."""
+
+    BEGAN = "began"
+    """Written before anything is done; a console that is killed leaves it without an end."""
+    REFUSED = "refused"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what, to what, and what became of it."""
+
+    id: UUID
+    at: datetime
+    actor: str
+    action: str
+    gateway: str | None
+    target: str | None
+    outcome: AuditOutcome
+    facts: dict[str, str | float | None]

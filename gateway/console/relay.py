@@ -21,9 +21,10 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from gateway.console import hygiene, intake
+from gateway.console.admission import SessionRefusedError, gateway_behind
 from gateway.console.bells import Bells, rung
 from gateway.console.records import Gateway, StoredCommand
-from gateway.console.store import commands, doors, gateways
+from gateway.console.store import commands, gateways
 from gateway.console.store.database import Store
 from gateway.console.store.scope import Scope
 from gateway.contract.messages import (
@@ -40,9 +41,8 @@ from gateway.contract.messages import (
 )
 from gateway.contract.problems import problem_of
 from gateway.contract.version import OLDEST_SPOKEN, PROTOCOL
-from gateway.identity.authority import RequestRefusedError, gateway_of
 from gateway.kit.clock import Clock
-from gateway.kit.errors import GatewayError, Remedy
+from gateway.kit.errors import GatewayError
 from gateway.tunnel.channel import ChannelClosedError
 
 HELLO_LIMIT = 20.0
@@ -55,13 +55,6 @@ BROKEN = 4002
 TRY_LATER = 1013
 
 log = structlog.get_logger(__name__)
-
-
-class SessionRefusedError(GatewayError):
-    """The gateway may not connect."""
-
-    code = "relay.refused"
-    remedy = Remedy.OPERATOR
 
 
 class ProtocolTooOldError(SessionRefusedError):
@@ -115,7 +108,7 @@ class Relay:
     async def serve(self, channel: Channel) -> None:
         """Serve one channel until it ends; never raises for what a peer does."""
         try:
-            gateway = await self._known(channel)
+            gateway = await gateway_behind(self._store, channel.peer_certificate)
             with structlog.contextvars.bound_contextvars(gateway=gateway.name):
                 await self._served(gateway, channel)
         except ChannelClosedError as fault:
@@ -129,22 +122,6 @@ class Relay:
         except GatewayError as fault:
             log.warning("tunnel given up", code=fault.code, reason=fault.message)
             await channel.close(code=TRY_LATER, reason=_short(fault))
-
-    async def _known(self, channel: Channel) -> Gateway:
-        try:
-            gateway_id, serial = gateway_of(channel.peer_certificate)
-        except (RequestRefusedError, ValueError) as fault:
-            raise SessionRefusedError("the client certificate names no gateway") from fault
-        tenant = await doors.tenant_of_gateway(self._store, gateway_id)
-        if tenant is None:
-            raise SessionRefusedError("the gateway was removed from the console: pair it again with a new token")
-        async with self._store.reading(Scope(tenant)) as rows:
-            gateway = await gateways.held(rows, gateway_id)
-        if gateway.certificate_serial != serial:
-            raise SessionRefusedError(
-                "the client certificate is not the gateway's current one: remove the gateway and pair it again"
-            )
-        return gateway
 
     async def _served(self, gateway: Gateway, channel: Channel) -> None:
         older = self._sessions.get(gateway.id)

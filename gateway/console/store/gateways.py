@@ -4,6 +4,7 @@ Whoever changes what lives behind a gateway (its commands, clusters, machines, e
 first, by `held`. So those changes come one after the other, whatever the database, and never in a deadlock.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,11 +13,12 @@ from sqlalchemy import Row
 
 from gateway.console.errors import GatewayUnknownError
 from gateway.console.records import Gateway
-from gateway.console.store.reading import read_problem
+from gateway.console.store.reading import read, read_problem
 from gateway.console.store.scope import Within
 from gateway.console.store.tables import gateways as table
 from gateway.contract.messages import Hello
 from gateway.contract.problems import Problem
+from gateway.contract.streams import OfferedTarget
 
 
 async def add(
@@ -64,6 +66,14 @@ async def there(rows: Within, gateway: UUID) -> None:
         raise _removed()
 
 
+async def by_id(rows: Within, gateway: UUID) -> Gateway:
+    """Return a gateway by id. Raises GatewayUnknownError."""
+    row = await rows.one(rows.select(table).where(table.c.id == gateway))
+    if row is None:
+        raise _removed()
+    return _gateway(row)
+
+
 async def held(rows: Within, gateway: UUID) -> Gateway:
     """Return a gateway by id, held against other writers until the transaction ends. Raises GatewayUnknownError."""
     row = await rows.one(rows.select(table).where(table.c.id == gateway).with_for_update())
@@ -108,6 +118,12 @@ async def said_hello(rows: Within, gateway: UUID, hello: Hello, *, protocol: int
     )
 
 
+async def offers(rows: Within, gateway: UUID, *, accounts: Sequence[str], targets: Sequence[OfferedTarget]) -> None:
+    """Note what a gateway offers now."""
+    offered = [one.model_dump(mode="json") for one in targets]
+    await rows.run(rows.update(table).where(table.c.id == gateway).values(accounts=list(accounts), targets=offered))
+
+
 async def seen(rows: Within, gateway: UUID, *, now: datetime) -> None:
     """Note that a gateway is still there."""
     await rows.run(rows.update(table).where(table.c.id == gateway).values(last_seen_at=now))
@@ -136,6 +152,12 @@ def _gateway(row: Row[Any]) -> Gateway:
         software=row.software,
         boot_id=row.boot_id,
         accounts=tuple(row.accounts),
+        targets=_targets(row),
         problem=read_problem(row.problem, what=f"the problem of gateway {row.name!r}"),
         acknowledged=row.acknowledged,
     )
+
+
+def _targets(row: Row[Any]) -> tuple[OfferedTarget, ...]:
+    what = f"a target of gateway {row.name!r}"
+    return tuple(read(OfferedTarget, one, what=what) for one in row.targets or ())

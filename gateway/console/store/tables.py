@@ -124,6 +124,8 @@ gateways = Table(
     Column("protocol", Integer),
     Column("boot_id", Uuid),
     Column("accounts", DOCUMENT, nullable=False, default=list),
+    # None until the appliance has said what it offers.
+    Column("targets", DOCUMENT),
     Column("problem", DOCUMENT),
     Column("acknowledged", BigInteger, nullable=False, default=0),
     Column("last_seq", BigInteger, nullable=False, default=0),
@@ -228,4 +230,20 @@ events = Table(
     UniqueConstraint("gateway_id", "number"),
     Index(None, "tenant_id", "cluster_name", "position"),
     ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
+)
+
+audit = Table(
+    "audit",
+    schema,
+    Column("id", Uuid, primary_key=True),
+    _tenant(),
+    Column("at", Instant, nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("action", String(60), nullable=False),
+    # Names, not references: what was done outlives what it was done to, and what was refused may never have been.
+    Column("gateway", NAME),
+    Column("target", NAME),
+    Column("outcome", String(20), nullable=False),
+    Column("facts", DOCUMENT, nullable=False),
+    Index(None, "tenant_id", "at", "id"),
 )
