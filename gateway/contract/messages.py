@@ -9,22 +9,30 @@
         | -- accepted | rejected ------------------> |   said after it is on the appliance's disk
         | -- report --------------------------------> |   numbered events, until acknowledged
         | <--------------------------- acknowledge -- |   said after they are on the console's disk
+        | -- offers --------------------------------> |   what is here to be used, when that has changed (version 2)
 """
 
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter
 
 from gateway.contract.events import Event
 from gateway.contract.problems import Problem
 from gateway.contract.shapes import Report
+from gateway.contract.streams import OfferedTarget
 
 MESSAGE_LIMIT = 256 * 1024
 """Bytes of the largest message; a larger one ends the connection."""
 
 REPORT_EVENTS = 100
 """Events in one report message, at most."""
+
+MOST_ACCOUNTS = 1000
+MOST_TARGETS = 1000
+
+GrantKeyText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
+"""An Ed25519 public key, base64url."""
 
 
 class Hello(Report):
@@ -34,7 +42,12 @@ class Hello(Report):
     protocol: int = Field(ge=1, description="highest protocol version spoken")
     software: str = Field(max_length=100, description="version of the appliance")
     boot_id: UUID = Field(description="new at each start of the appliance")
-    accounts: list[str] = Field(default_factory=list, max_length=1000, description="names of its cloud accounts")
+    accounts: list[str] = Field(
+        default_factory=list, max_length=MOST_ACCOUNTS, description="names of its cloud accounts"
+    )
+    targets: list[OfferedTarget] = Field(
+        default_factory=list, max_length=MOST_TARGETS, description="what streams may be opened to, since version 2"
+    )
     next_event: int = Field(ge=1, description="number the next new event will have")
 
 
@@ -45,6 +58,9 @@ class Welcome(Report):
     protocol: int = Field(ge=1, description="version both will speak")
     server_time: AwareDatetime
     acknowledged: int = Field(ge=0, description="number of the last event the console has on disk")
+    grant_key: GrantKeyText | None = Field(
+        default=None, description="public key of the grants that streams come with, since version 2"
+    )
 
 
 class Deliver(Report):
@@ -77,6 +93,14 @@ class ReportEvents(Report):
     events: list[Event] = Field(min_length=1, max_length=REPORT_EVENTS)
 
 
+class Offers(Report):
+    """What the appliance has to offer has changed: both lists, whole. Sent to a console that speaks version 2."""
+
+    type: Literal["offers"] = "offers"
+    accounts: list[str] = Field(max_length=MOST_ACCOUNTS)
+    targets: list[OfferedTarget] = Field(max_length=MOST_TARGETS)
+
+
 class Acknowledge(Report):
     """Every event up to this number is on the console's disk."""
 
@@ -84,7 +108,7 @@ class Acknowledge(Report):
     number: int = Field(ge=0)
 
 
-FromAppliance = Annotated[Hello | Accepted | Rejected | ReportEvents, Field(discriminator="type")]
+FromAppliance = Annotated[Hello | Accepted | Rejected | ReportEvents | Offers, Field(discriminator="type")]
 FromConsole = Annotated[Welcome | Deliver | Acknowledge, Field(discriminator="type")]
 
 from_appliance: TypeAdapter[FromAppliance] = TypeAdapter(FromAppliance)

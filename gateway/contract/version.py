@@ -3,7 +3,10 @@
 Both ends say the highest they speak; both then speak the lower of the two.
 
 1  2026-11-21  hello and welcome, commands with accepted and rejected, numbered events with cumulative acknowledgement
+2  2026-11-21  targets in hello, offers, the grant key in welcome: streams to targets through data sessions
 """
 
-PROTOCOL = 1
+PROTOCOL = 2
+OFFERS_SINCE = 2
+"""The first version in which an appliance may send offers."""
 OLDEST_SPOKEN = 1

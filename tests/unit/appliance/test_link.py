@@ -17,6 +17,7 @@ from gateway.commands.work import Work
 from gateway.contract.commands import Command
 from gateway.contract.events import StepProgress
 from gateway.contract.messages import Accepted, Deliver, Hello, Rejected, ReportEvents, Welcome
+from gateway.contract.version import PROTOCOL
 from gateway.kit import supervise
 from tests.fakes.wishes import WHEN, an_apply
 from tests.unit.appliance.conversation import conversation
@@ -34,7 +35,7 @@ async def test_the_appliance_says_who_it_is_and_what_it_will_say_next(tmp_path: 
     async with conversation(tmp_path, boot_id=boot, accounts=lambda: ["a", "b"]) as talks:
         talk = await talks.called()
         hello = await talk.welcome()
-    assert (hello.protocol, hello.software, hello.boot_id) == (1, gateway.__version__, boot)
+    assert (hello.protocol, hello.software, hello.boot_id) == (PROTOCOL, gateway.__version__, boot)
     assert (hello.accounts, hello.next_event) == (["a", "b"], 1)
 
 
@@ -221,7 +222,7 @@ async def test_a_console_that_knows_more_than_the_journal_is_not_talked_to(tmp_p
     assert any("JournalBehindError" in str(one.get("error")) and "event 3" in str(one["error"]) for one in said)
 
 
-@pytest.mark.parametrize("protocol", [2, 99])
+@pytest.mark.parametrize("protocol", [PROTOCOL + 1, 99])
 async def test_a_protocol_this_appliance_does_not_speak_ends_the_talk(tmp_path: Path, protocol: int) -> None:
     async with conversation(tmp_path) as talks:
         await write_events(talks.journal, 1)
