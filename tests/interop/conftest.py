@@ -1,0 +1,68 @@
+"""This file is the pairs of ends that must understand one another: hashicorp/yamux and ours, each in either role."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gateway.lab.prerequisites import PrerequisiteMissingError
+from tests.interop import foreign, program
+from tests.interop.credentials import Credentials
+from tests.interop.material import Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A session's two ends; `opener` and `other` are these two in the order that the test is about."""
+
+    console: Peer
+    appliance: Peer
+    opener: Peer
+    other: Peer
+
+
+Connected = Callable[[Path, Credentials], AbstractAsyncContextManager[tuple[Peer, Peer]]]
+
+
+@asynccontextmanager
+async def foreign_and_foreign(built: Path, credentials: Credentials) -> AsyncIterator[tuple[Peer, Peer]]:
+    """Go against Go: shows that a failure of the other pairs is not the program's own."""
+    async with (
+        foreign.console(built, credentials) as (url, console),
+        foreign.appliance(built, credentials, url) as appliance,
+    ):
+        yield console, appliance
+
+
+PAIRS: dict[str, Connected] = {"go-console-go-appliance": foreign_and_foreign}
+
+
+@pytest.fixture(scope="session")
+def built() -> Path:
+    """The foreign program."""
+    try:
+        return program.prepare()
+    except PrerequisiteMissingError as fault:
+        pytest.skip(f"the foreign peer cannot be built: {fault.message}")
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> Credentials:
+    return Credentials.make(tmp_path)
+
+
+@pytest.fixture(params=["console-opens", "appliance-opens"])
+def direction(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=list(PAIRS))
+async def pair(
+    request: pytest.FixtureRequest, built: Path, credentials: Credentials, direction: str
+) -> AsyncIterator[Pair]:
+    """Two connected ends."""
+    async with PAIRS[request.param](built, credentials) as (console, appliance):
+        opener, other = (console, appliance) if direction == "console-opens" else (appliance, console)
+        yield Pair(console, appliance, opener, other)
