@@ -113,6 +113,8 @@ def _success(answer: type[BaseModel] | type[web.StreamResponse] | type[None]) ->
         return {"description": _first_line(answer), "content": _json(_reference(answer))}
     if answer is web.Response:
         return {"description": "PEM", "content": {"application/x-pem-file": {"schema": {"type": "string"}}}}
+    if issubclass(answer, web.WebSocketResponse):
+        return {"description": "a WebSocket"}
     if answer is web.StreamResponse:
         said = "server-sent events: id is a position, event the type, data a WatchedEvent as JSON"
         return {"description": said, "content": {"text/event-stream": {"schema": {"type": "string"}}}}

@@ -4,7 +4,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from gateway.console import auth, errors, limits, pairing
-from gateway.console.api import watchers
+from gateway.console.api import echoes, watchers
 from gateway.console.store import database, reading
 from gateway.contract.problems import Fault, Problem, problem_of
 from gateway.identity import authority, keys
@@ -67,6 +67,13 @@ class MethodUnknownError(GatewayError):
     remedy = Remedy.CALLER
 
 
+class UpgradeMissingError(GatewayError):
+    """The path is a WebSocket's, and the request does not ask for one."""
+
+    code = "request.upgrade_missing"
+    remedy = Remedy.CALLER
+
+
 STATUS: dict[type[GatewayError], int] = {
     auth.NotSignedInError: 401,
     authority.RequestRefusedError: 422,
@@ -97,6 +104,8 @@ STATUS: dict[type[GatewayError], int] = {
     RequestTooLargeError: 413,
     RequestUnreadableError: 400,
     RouteUnknownError: 404,
+    UpgradeMissingError: 426,
+    echoes.TooManyEchoesError: 503,
     reading.RecordUnreadableError: 500,
     watchers.TooManyWatchersError: 503,
 }

@@ -1,12 +1,13 @@
 """This file is what a route is: one entry of the table that drives routing, checking and the OpenAPI document."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 from aiohttp import web
 from pydantic import BaseModel
 
+from gateway.console.api.echoes import Echoes
 from gateway.console.api.watchers import Watchers
 from gateway.console.auth import Doorkeeper
 from gateway.console.fleet import Fleet
@@ -43,6 +44,7 @@ class Rooms:
     authority: Authority
     watchers: Watchers
     clock: Clock
+    echoes: Echoes = field(default_factory=Echoes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """This file is the API: the one table of its routes."""
 
 from gateway.console import errors, limits, pairing
-from gateway.console.api import handlers, streams
+from gateway.console.api import echo, echoes, handlers, problems, streams
 from gateway.console.api.routes import Route
 from gateway.identity import authority, keys
 from gateway.identity import pairing as conversation
@@ -40,6 +40,15 @@ TABLE = (
     Route("POST", "/api/v1/pairing/start", "startPairing", handlers.start_pairing, public=True, errors=TOKEN_ERRORS),
     Route(
         "POST", "/api/v1/pairing/finish", "finishPairing", handlers.finish_pairing, public=True, errors=FINISH_ERRORS
+    ),
+    Route(
+        "GET",
+        echo.PATH,
+        "echo",
+        echo.echo,
+        status=101,
+        public=True,
+        errors=(limits.TooOftenError, echoes.TooManyEchoesError, problems.UpgradeMissingError),
     ),
     Route("GET", "/api/v1/whoami", "whoAmI", handlers.who_am_i),
     Route("GET", TOKENS, "listRegistrationTokens", handlers.list_tokens),
