@@ -13,6 +13,7 @@ from gateway.contract.problems import Problem, RelayedError
 from gateway.identity import pairing, pinned, tls, tokens
 from gateway.identity.pinned import PATIENCE, ConsoleUnreachableError
 from gateway.kit.answers import read_whole
+from gateway.kit.connector import Connector
 from gateway.kit.errors import GatewayError, Remedy
 
 log = structlog.get_logger(__name__)
@@ -47,7 +48,7 @@ async def pair(identity: Identity, token_text: str) -> Paired:
             "an appliance belongs to one console; give the token to a new one"
         )
     authority = await pinned.authority_with_pin(token.url, token.pins)
-    connector = aiohttp.TCPConnector(ssl=tls.client(authority.trust))
+    connector = Connector(tls.client(authority.trust))
     async with aiohttp.ClientSession(token.url, connector=connector, timeout=PATIENCE) as session:
         start = PairingStart(token_id=token.id, nonce=secrets.token_hex(32))
         challenge = await _ask(session, "start", start, PairingChallenge)

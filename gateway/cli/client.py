@@ -21,6 +21,7 @@ from gateway.identity import tls
 from gateway.identity.pinned import ConsoleUnreachableError
 from gateway.kit.answers import read_whole
 from gateway.kit.backoff import Backoff
+from gateway.kit.connector import Connector
 from gateway.kit.errors import GatewayError, Remedy
 
 PATIENCE = aiohttp.ClientTimeout(total=60, connect=15)
@@ -57,7 +58,7 @@ class Client:
         except (ValueError, ssl.SSLError) as fault:
             raise SessionUnreadableError("the session's authority is damaged: run `pcg login` again") from fault
         headers = {"Authorization": f"Bearer {session.key.get_secret_value()}"}
-        connector = aiohttp.TCPConnector(ssl=trust)
+        connector = Connector(trust)
         async with aiohttp.ClientSession(session.url, headers=headers, connector=connector, timeout=PATIENCE) as http:
             yield cls(http, url=session.url, project=session.project)
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from gateway.identity import tls
 from gateway.identity.authority import spki_pin
 from gateway.kit.answers import read_whole
+from gateway.kit.connector import Connector
 from gateway.kit.errors import GatewayError, Remedy
 
 PATH = "/api/v1/authority"
@@ -64,9 +65,8 @@ async def claimed_authority(url: str) -> Claimed:
     Raises ConsoleUnreachableError, PinMismatchError or AnswerTooLargeError.
     """
     try:
-        connector = aiohttp.TCPConnector(ssl=tls.unchecked())
         async with (
-            aiohttp.ClientSession(connector=connector, timeout=PATIENCE) as session,
+            aiohttp.ClientSession(connector=Connector(tls.unchecked()), timeout=PATIENCE) as session,
             session.get(f"{url.rstrip('/')}{PATH}", allow_redirects=False) as answer,
         ):
             if answer.status != 200:

@@ -39,6 +39,7 @@ from gateway.identity import keys, pairing, tls, tokens
 from gateway.identity.authority import certificate_request
 from gateway.identity.tokens import RegistrationToken
 from gateway.kit.clock import SystemClock
+from gateway.kit.connector import Connector
 from gateway.tunnel.channel import Channel
 from gateway.tunnel.dialer import dial
 
@@ -143,7 +144,7 @@ async def running_console(state: Path, clock: ShiftedClock | None = None) -> Asy
     )
     clock = clock or ShiftedClock()
     async with daemon.running(settings, clock=clock) as reached:
-        connector = aiohttp.TCPConnector(ssl=trust(settings))
+        connector = Connector(trust(settings))
         async with aiohttp.ClientSession(reached.api, connector=connector) as http:
             yield Console(reached, settings, clock, http, (state / "admin.key").read_text().strip())
 

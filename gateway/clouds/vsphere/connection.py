@@ -16,6 +16,7 @@ from gateway.clouds.vsphere.foreign import Reference, Structure
 from gateway.clouds.vsphere.soap import CONNECTIONS, LIMITS, Wire
 from gateway.clouds.vsphere.watching import Watch
 from gateway.kit.clock import Clock
+from gateway.kit.connector import Connector
 from gateway.kit.errors import GatewayError
 from gateway.kit.supervise import running
 
@@ -101,9 +102,8 @@ class Connection:
 @asynccontextmanager
 async def signed_in(account: CloudAccount, *, clock: Clock) -> AsyncIterator[Connection]:
     """Sign in to the account's vCenter, sign out on leaving."""
-    trust = _fingerprint(account.thumbprint)
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=trust, limit=CONNECTIONS),
+        connector=Connector(_fingerprint(account.thumbprint), limit=CONNECTIONS),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=LIMITS,
         headers={"User-Agent": USER_AGENT},
@@ -120,6 +120,6 @@ async def signed_in(account: CloudAccount, *, clock: Clock) -> AsyncIterator[Con
             await session.sign_out()
 
 
-def _fingerprint(thumbprint: str | None) -> aiohttp.Fingerprint | bool:
-    """Return what aiohttp checks the certificate with: exactly this one, or the machine's trust store."""
-    return aiohttp.Fingerprint(bytes.fromhex(thumbprint.replace(":", ""))) if thumbprint else True
+def _fingerprint(thumbprint: str | None) -> aiohttp.Fingerprint | None:
+    """Return what the certificate is checked with: exactly this one, or the machine's trust store."""
+    return aiohttp.Fingerprint(bytes.fromhex(thumbprint.replace(":", ""))) if thumbprint else None

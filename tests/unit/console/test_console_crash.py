@@ -16,6 +16,7 @@ import pytest
 from gateway.console.settings import ConsoleSettings
 from gateway.contract.pairing import PairingResult
 from gateway.identity import tls, tokens
+from gateway.kit.connector import Connector
 from tests.fakes.console import Console, Reached, ShiftedClock, candidate, cluster, finish, token, trust
 
 ROUNDS = 4
@@ -50,7 +51,7 @@ async def ready(process: asyncio.subprocess.Process) -> Reached:
 @asynccontextmanager
 async def client(state: Path, reached: Reached) -> AsyncIterator[Console]:
     settings = ConsoleSettings(state=state)
-    connector = aiohttp.TCPConnector(ssl=trust(settings))
+    connector = Connector(trust(settings))
     async with aiohttp.ClientSession(reached.api, connector=connector) as http:
         yield Console(reached, settings, ShiftedClock(), http, (state / "admin.key").read_text().strip())
 

@@ -18,6 +18,7 @@ from gateway.console.bells import Bells
 from gateway.console.store import events
 from gateway.console.store.database import StoreUnavailableError
 from gateway.contract.events import CommandBegan, CommandEnded, CommandOutcome, EventBody, StepBegan
+from gateway.kit.connector import Connector
 from tests.fakes.console import Appliance, Console, cluster, paired_appliance, running_console, trust
 
 EVENTS = "/api/v1/projects/default/events"
@@ -162,7 +163,7 @@ async def test_inventory_events_are_seen_by_the_whole_tenant_only(console: Conso
 async def test_a_stopping_console_sends_its_watchers_home_at_once(tmp_path: Path) -> None:
     async with AsyncExitStack() as running:
         console = await running.enter_async_context(running_console(tmp_path / "console"))
-        connector = aiohttp.TCPConnector(ssl=trust(console.settings))
+        connector = Connector(trust(console.settings))
         async with (
             aiohttp.ClientSession(console.reached.api, connector=connector) as http,
             watching(replace(console, http=http)) as watch,

@@ -19,6 +19,7 @@ from gateway.identity.authority import Authority
 from gateway.identity.pinned import PATH, ConsoleUnreachableError, PinMismatchError
 from gateway.kit import files
 from gateway.kit.answers import AnswerTooLargeError
+from gateway.kit.connector import Connector
 from gateway.kit.errors import GatewayError
 from tests.fakes.console import Console, running_console, token, trust
 
@@ -77,7 +78,7 @@ class Between:
             said = self.answers[request.path]
             return web.Response(text=said) if isinstance(said, str) else said
         assert self.console is not None
-        connector = aiohttp.TCPConnector(ssl=trust(self.console.settings))
+        connector = Connector(trust(self.console.settings))
         async with (
             aiohttp.ClientSession(self.console.reached.api, connector=connector) as session,
             session.request(request.method, request.path, data=await request.read(), headers=_kind(request)) as said,
