@@ -18,6 +18,7 @@ from gateway.contract.messages import Accepted, Acknowledge, Deliver, Hello, Rej
 from gateway.contract.problems import Problem
 from gateway.identity import keys, tls
 from gateway.identity.authority import Authority, certificate_request
+from gateway.contract.version import PROTOCOL
 from gateway.kit.errors import Remedy
 from gateway.tunnel.channel import ChannelClosedError
 from tests.fakes.console import Appliance, Console, Line, cluster, paired_appliance, running_console
@@ -356,7 +357,7 @@ async def test_a_newer_appliance_is_spoken_to_in_the_consoles_version(console: C
 
     async with appliance.connected(protocol=99) as line:
         assert line.welcome
-        assert line.welcome.protocol == 1
+        assert line.welcome.protocol == PROTOCOL
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", '{"type": "accepted"}', '{"type": "welcome"}', "[" * 9000])
