@@ -16,9 +16,9 @@ from gateway.contract.events import CommandBegan, CommandEnded, CommandOutcome, 
 from gateway.contract.inventory import Inventory
 from gateway.contract.messages import Accepted, Acknowledge, Deliver, Hello, Rejected, ReportEvents, Welcome
 from gateway.contract.problems import Problem
+from gateway.contract.version import PROTOCOL
 from gateway.identity import keys, tls
 from gateway.identity.authority import Authority, certificate_request
-from gateway.contract.version import PROTOCOL
 from gateway.kit.errors import Remedy
 from gateway.tunnel.channel import ChannelClosedError
 from tests.fakes.console import Appliance, Console, Line, cluster, paired_appliance, running_console
