@@ -1,0 +1,37 @@
+"""This file is every limit of a data session: sizes in bytes, rates per second."""
+
+from dataclasses import dataclass
+
+KIB, MIB = 1024, 1024 * 1024
+
+FIRST_WINDOW = 256 * KIB
+"""Credit that a new stream has each way without a word; yamux fixes it."""
+
+MESSAGE = 64 * KIB
+INTERACTIVE_FRAME = 16 * KIB
+LARGEST_MESSAGE = MIB
+PREAMBLE, REPLY = 4096, 1024
+TOMBSTONES = 1024
+"""Ids of closed streams that are remembered, so that what was under way to them harms nobody."""
+
+QUEUED_PONGS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one session may cost; the defaults are the appliance's."""
+
+    streams: int = 1000
+    """Streams open at a time, of both ends together."""
+    unanswered: int = 256
+    """Streams the peer has opened and nobody has answered yet."""
+    frame: int = 64 * KIB
+    """Payload of a DATA frame that is taken."""
+    window: int = 4 * MIB
+    """What a stream's window may grow to."""
+    budget: int = 64 * MIB
+    """Bytes received and not yet read, all streams together."""
+    pings: float = 50.0
+    """PINGs a second; the first second may bring twice as many, and each 16 KiB of data brings one more."""
+    controls: float = 1000.0
+    """Frames a second that carry no data, likewise; the first second may bring four times as many."""
