@@ -51,7 +51,7 @@ async def of(world: World, cluster: Cluster) -> list[Seen]:
 
 
 async def until_there(world: World, cluster: Cluster) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await of(world, cluster):  # noqa: ASYNC110 - nobody tells when a cloud has done something
             await asyncio.sleep(0.05)
 
@@ -93,7 +93,7 @@ async def test_a_clone_asked_for_twice_is_one_machine(
 async def test_twenty_machines_are_cloned_side_by_side(
     world: World, cloud: Cloud, placement: Placement, cluster: Cluster
 ) -> None:
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         for ordinal in range(20):
             group.create_task(cloud.clone(cluster.wish(ordinal), placement, note=forget, noted=None))
     seen = await of(world, cluster)
@@ -105,7 +105,7 @@ async def test_twenty_machines_are_cloned_side_by_side(
 async def test_a_task_is_noted_before_it_is_waited_for(
     world: World, cloud: Cloud, placement: Placement, cluster: Cluster
 ) -> None:
-    await world.slow_clones(0.5)
+    await world.slow_clones(1.5)
     seen_at_note: list[int] = []
 
     async def note(_task: str) -> None:

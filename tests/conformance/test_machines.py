@@ -130,7 +130,7 @@ async def test_a_machine_powered_on_twice_is_on(
 
 async def test_an_address_is_waited_for(world: World, cloud: Cloud, machine: CloudMachine) -> None:
     await cloud.power_on(machine)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         waiting = group.create_task(cloud.address(machine))
         await asyncio.sleep(0.1)
         assert not waiting.done()
@@ -140,7 +140,7 @@ async def test_an_address_is_waited_for(world: World, cloud: Cloud, machine: Clo
 
 async def test_an_address_is_seen_within_a_second(world: World, cloud: Cloud, machine: CloudMachine) -> None:
     await cloud.power_on(machine)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         waiting = group.create_task(cloud.address(machine))
         await asyncio.sleep(0.1)
         await world.give_address(machine.name, "10.1.2.4")
@@ -154,7 +154,7 @@ async def test_an_address_that_cannot_be_reached_is_not_taken(
 ) -> None:
     await cloud.power_on(machine)
     await world.give_address(machine.name, "169.254.7.7")
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         waiting = group.create_task(cloud.address(machine))
         await asyncio.sleep(0.6)
         assert not waiting.done()
@@ -164,11 +164,13 @@ async def test_an_address_that_cannot_be_reached_is_not_taken(
 
 async def test_who_stops_waiting_for_an_address_is_let_go_at_once(cloud: Cloud, machine: CloudMachine) -> None:
     await cloud.power_on(machine)
-    began = monotonic()
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.2):
-            await cloud.address(machine)
-    assert monotonic() - began < 0.5
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(cloud.address(machine))
+        await asyncio.sleep(0.2)
+        waiting.cancel()
+        for _ in range(20):  # turns of the loop: no answer can come between them
+            await asyncio.sleep(0)
+        assert waiting.cancelled()
 
 
 async def test_a_machine_removed_by_hand_is_missed(
@@ -191,7 +193,7 @@ async def test_a_machine_removed_by_hand_is_missed_by_who_waits_for_its_address(
         with pytest.raises(MachineGoneError, match=machine.name):
             await cloud.address(machine)
 
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         group.create_task(wait())
         await asyncio.sleep(0.1)
         await world.destroy(machine.name)
@@ -213,7 +215,7 @@ async def test_a_machine_removed_at_the_same_time_by_two_is_gone(
     world: World, cloud: Cloud, machine: CloudMachine
 ) -> None:
     await cloud.power_on(machine)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         group.create_task(cloud.remove(machine))
         group.create_task(cloud.remove(machine))
     assert machine.name not in [one.name for one in await world.machines()]

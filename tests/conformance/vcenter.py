@@ -91,12 +91,12 @@ def running(directory: Path, *options: str) -> Iterator[Running]:
         yield Running(f"127.0.0.1:{port}", door, control, thumbprint)
     finally:
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=30)
 
 
 def await_door(port: int) -> None:
     """Wait until the door is open; it opens beside the others, so that vCenter may be ready a moment earlier."""
-    for _ in range(200):
+    for _ in range(1500):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
@@ -136,8 +136,10 @@ class VCenterWorld:
         self._added: list[Any] = []
 
     def close(self) -> None:
-        self.content.sessionManager.Logout()
-        self._stub.DropConnections()
+        try:
+            self.content.sessionManager.Logout()
+        finally:
+            self._stub.DropConnections()
 
     def account(self, **changes: Foreign) -> CloudAccount:
         settings = {
@@ -273,7 +275,7 @@ class VCenterWorld:
 
     def _wait(self, task: Foreign) -> Foreign:
         while (state := self._property(task, "info.state")) not in {"success", "error"}:
-            pass
+            sleep(0.01)
         assert state == "success", self._property(task, "info.error")
         return self._property(task, "info.result")
 

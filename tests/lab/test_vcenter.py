@@ -70,15 +70,15 @@ async def test_a_task_fails_before_or_after_its_work(lab: Lab, vcenter: Customer
 async def test_tasks_take_longer_without_keeping_each_other_or_readers(lab: Lab, vcenter: Customer) -> None:
     template = vcenter.find(lab.template)
     spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(pool=vcenter.find(lab.cluster).resourcePool))
-    async with lab.faults.rule(Rule(method="CloneVM_Task", outcome=Outcome.TASK_DELAY, delay_ms=700)):
+    async with lab.faults.rule(Rule(method="CloneVM_Task", outcome=Outcome.TASK_DELAY, delay_ms=3000)):
         began = time.monotonic()
         tasks = [template.CloneVM_Task(template.parent, f"slow-{index}", spec) for index in range(3)]
         assert template.name == lab.template
         assert tasks[0].info.entity == template
-        assert time.monotonic() - began < 0.6
+        assert time.monotonic() - began < 2.5
         for task in tasks:
             vcenter.done(task)
-        assert 0.7 <= time.monotonic() - began < 2.0
+        assert 3.0 <= time.monotonic() - began < 8.0
 
 
 async def test_a_reply_is_lost_after_the_work_was_done(lab: Lab, vcenter: Customer) -> None:

@@ -68,7 +68,7 @@ async def running_appliance(settings: ApplianceSettings) -> AsyncIterator[None]:
         finally:
             if not task.done():
                 os.kill(os.getpid(), signal.SIGTERM)
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     await asyncio.wait([task])
 
 

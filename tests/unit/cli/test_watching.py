@@ -157,7 +157,7 @@ async def test_a_watch_begins_after_what_has_ended(
     last = samples.command(state).model_copy(update={"id": LAST}) if state else None
     told: list[Told] = [samples.event(CommandBegan(attempt=1), of=one) for one in (EARLIER, LAST, LATER)]
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
+        async with asyncio.timeout(0.5):
             await watching.for_ever(Fake(told=told), samples.view(last=last), output=Output.JSON)
     lines = capsys.readouterr().out.splitlines()
     assert [UUID(json.loads(line)["command_id"]) for line in lines] == expected

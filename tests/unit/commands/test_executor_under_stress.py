@@ -39,7 +39,7 @@ async def executing(path: Path, handler: Handler) -> AsyncIterator[Journal]:
 
 
 async def ended(journal: Journal, command: Command) -> CommandEnded:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while journal.ledger.record(command.id).state is not CommandState.ENDED:
             async with journal.changed:
                 await journal.changed.wait()
@@ -52,7 +52,7 @@ async def journal_fault(journal: Journal, handler: Handler) -> JournalError:
     """Run the executor until it fails, and return the journal's error in what it raised."""
     fault: BaseException | None = None
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await Executor(journal, handler, clock=HandClock()).run()
     except BaseExceptionGroup as several:
         fault = several.subgroup(JournalError)
@@ -71,7 +71,7 @@ async def test_a_writer_cancelled_in_the_middle_of_the_flush_still_wakes_the_exe
 
     def slow(self: Journal, *rows: list) -> None:  # type: ignore[type-arg]
         begun.set()
-        go_on.wait(5)
+        go_on.wait(20)
         store(self, *rows)
 
     async def handler(command: Command, work: Work) -> None:
@@ -82,12 +82,12 @@ async def test_a_writer_cancelled_in_the_middle_of_the_flush_still_wakes_the_exe
         monkeypatch.setattr(Journal, "_store", slow)
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(journal.accept(an_apply()))
-            await asyncio.to_thread(begun.wait, 5)
+            await asyncio.to_thread(begun.wait, 20)
             writer.cancel()
             await asyncio.sleep(0)
             go_on.set()
         assert writer.cancelled()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await ran.wait()
 
 

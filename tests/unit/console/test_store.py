@@ -131,7 +131,7 @@ async def test_a_writer_cancelled_at_any_moment_leaves_no_lock_behind(store: Sto
             await asyncio.sleep(0.0005)
         task.cancel()
 
-    async with asyncio.timeout(5), store.writing(scope) as rows:
+    async with asyncio.timeout(20), store.writing(scope) as rows:
         await people.ensure_project(rows, "born", now=now)
         assert len(await people.project_names(rows)) in {2, 7}
 

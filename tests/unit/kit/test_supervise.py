@@ -206,5 +206,5 @@ async def test_a_signal_ends_the_wait_and_not_the_process(number: signal.Signals
         waiting = group.create_task(supervise.until_asked_to_stop())
         await asyncio.sleep(0)
         os.kill(os.getpid(), number)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await waiting
