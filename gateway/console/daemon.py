@@ -22,23 +22,30 @@ from gateway.console.bells import Bells
 from gateway.console.fleet import Fleet
 from gateway.console.pairing import Pairing
 from gateway.console.relay import Relay
+from gateway.console.sessions import Sessions
 from gateway.console.settings import ConsoleSettings
 from gateway.console.store import doors, people
 from gateway.console.store.database import Store
 from gateway.console.store.scope import Scope
+from gateway.console.streams import Streams, refuse_inbound
 from gateway.console.tokens import Tokens
 from gateway.contract.messages import MESSAGE_LIMIT
 from gateway.identity import keys, tls
 from gateway.identity.authority import Authority
+from gateway.identity.grants import GrantKey
 from gateway.identity.pairing import Challenger
 from gateway.identity.pinned import read_authority
 from gateway.kit import files, supervise
 from gateway.kit.clock import Clock, SystemClock
 from gateway.kit.errors import GatewayError, Remedy
 from gateway.tunnel.acceptor import accepting
+from gateway.tunnel.dataline import DataEnd
+from gateway.tunnel.limits import Limits
 
 log = structlog.get_logger(__name__)
 
+SESSION_BUDGET = 32 * 1024 * 1024
+"""Bytes that one data session may have brought and nobody has taken yet."""
 FIRST_TENANT = "default"
 FIRST_PROJECT = "default"
 FIRST_USER = "admin"
@@ -85,16 +92,20 @@ async def running(settings: ConsoleSettings, *, clock: Clock) -> AsyncIterator[R
         async with Store.open(settings.database_url) as store:
             await _move_in(store, state, clock)
             bells = Bells()
-            relay = Relay(store, bells, clock=clock)
+            grant_key = GrantKey.keep(state / "grant.key")
+            relay = Relay(store, bells, grant_key=grant_key.public_text, clock=clock)
+            streams = Streams(store, Sessions(store, clock), grant_key, clock=clock)
             with _listening(settings.listen, settings.api_port) as door:
-                async with _tunnel_end(settings, authority, relay) as tunnel_port:
+                async with _tunnel_end(settings, authority, relay, streams) as tunnel_port:
                     reached = _reached(settings, authority, door=door, tunnel_port=tunnel_port)
-                    rooms = _rooms(store, bells, authority, reached=reached, state=state, clock=clock)
+                    rooms = _rooms(store, bells, authority, streams, reached=reached, state=state, clock=clock)
                     async with _serving(rooms, door, settings):
                         yield reached
 
 
-def _rooms(store: Store, bells: Bells, authority: Authority, *, reached: Reached, state: Path, clock: Clock) -> Rooms:
+def _rooms(
+    store: Store, bells: Bells, authority: Authority, streams: Streams, *, reached: Reached, state: Path, clock: Clock
+) -> Rooms:
     challenger = Challenger(_kept_secret(state / "pairing.secret"), authority.pin)
     return Rooms(
         store=store,
@@ -104,6 +115,7 @@ def _rooms(store: Store, bells: Bells, authority: Authority, *, reached: Reached
         doorkeeper=Doorkeeper(store, clock=clock),
         authority=authority,
         watchers=Watchers(bells),
+        streams=streams,
         clock=clock,
     )
 
@@ -134,7 +146,9 @@ def _tls(settings: ConsoleSettings, *, clients: str | None = None) -> ssl.SSLCon
 
 
 @asynccontextmanager
-async def _tunnel_end(settings: ConsoleSettings, authority: Authority, relay: Relay) -> AsyncIterator[int]:
+async def _tunnel_end(
+    settings: ConsoleSettings, authority: Authority, relay: Relay, streams: Streams
+) -> AsyncIterator[int]:
     context = _tls(settings, clients=authority.trust)
     async with AsyncExitStack() as stack:
         end = accepting(
@@ -142,6 +156,7 @@ async def _tunnel_end(settings: ConsoleSettings, authority: Authority, relay: Re
             settings.tunnel_port,
             tls=context,
             on_channel=relay.serve,
+            data=DataEnd(streams.sessions.serve, refuse_inbound, Limits(budget=SESSION_BUDGET)),
             message_limit=MESSAGE_LIMIT,
         )
         try:

@@ -13,7 +13,7 @@ from gateway.console.store.events import Occurrence
 from gateway.console.store.reading import RecordUnreadableError, unreadable
 from gateway.console.store.scope import Scope, Within
 from gateway.contract.events import CommandEnded, CommandOutcome, Event
-from gateway.contract.messages import Accepted, Hello, Rejected
+from gateway.contract.messages import Accepted, Hello, Offers, Rejected
 from gateway.contract.problems import Problem, problem_of
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError, Remedy
@@ -47,6 +47,13 @@ async def greeted(store: Store, gateway: Gateway, hello: Hello, *, protocol: int
             )
         await gateways.said_hello(rows, gateway.id, hello, protocol=protocol, now=clock.now())
         return known
+
+
+async def offered(store: Store, gateway: Gateway, offers: Offers) -> None:
+    """Note what a gateway offers from now on."""
+    async with store.writing(Scope(gateway.tenant)) as rows:
+        await gateways.held(rows, gateway.id)
+        await gateways.offers(rows, gateway.id, accounts=offers.accounts, targets=offers.targets)
 
 
 async def refused(store: Store, gateway: Gateway, problem: Problem) -> None:

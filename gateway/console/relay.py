@@ -3,7 +3,7 @@
 ::
 
     certificate -> gateway ──┬─ hello ─ welcome ─┬─ deliver …   (woken by a bell, a few at a time, in order)
-                  refused ───┘                   ├─ answers …   (accepted, rejected)
+                  refused ───┘                   ├─ answers …   (accepted, rejected), offers
                                                  ├─ report ─ projected and stored in one transaction ─ acknowledge
                                                  └─ last seen, now and then
 
@@ -34,13 +34,14 @@ from gateway.contract.messages import (
     FromAppliance,
     FromConsole,
     Hello,
+    Offers,
     Rejected,
     ReportEvents,
     Welcome,
     from_appliance,
 )
 from gateway.contract.problems import problem_of
-from gateway.contract.version import OLDEST_SPOKEN, PROTOCOL
+from gateway.contract.version import OFFERS_SINCE, OLDEST_SPOKEN, PROTOCOL
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError
 from gateway.tunnel.channel import ChannelClosedError
@@ -99,8 +100,9 @@ class Channel(Protocol):
 class Relay:
     """The far end of every tunnel."""
 
-    def __init__(self, store: Store, bells: Bells, *, clock: Clock) -> None:
+    def __init__(self, store: Store, bells: Bells, *, grant_key: str, clock: Clock) -> None:
         self._store = store
+        self._grant_key = grant_key
         self._bells = bells
         self._clock = clock
         self._sessions: dict[UUID, Channel] = {}
@@ -128,7 +130,7 @@ class Relay:
         self._sessions[gateway.id] = channel
         if older is not None:
             await older.close(code=REPLACED, reason="the same gateway has connected again")
-        session = Session(self._store, self._bells, gateway, channel, self._clock)
+        session = Session(self._store, self._bells, gateway, channel, self._grant_key, self._clock)
         try:
             await session.run()
         finally:
@@ -144,6 +146,7 @@ class Session:
     bells: Bells
     gateway: Gateway
     channel: Channel
+    grant_key: str
     clock: Clock
     unanswered: dict[UUID, float] = field(default_factory=dict)
 
@@ -173,7 +176,8 @@ class Session:
             await intake.refused(self.store, self.gateway, problem_of(fault))
             raise
         now = self.clock.now()
-        await self._send(Welcome(protocol=protocol, server_time=now, acknowledged=gateway.acknowledged))
+        key = self.grant_key if protocol >= OFFERS_SINCE else None
+        await self._send(Welcome(protocol=protocol, server_time=now, acknowledged=gateway.acknowledged, grant_key=key))
 
     async def _hello(self) -> Hello:
         try:
@@ -228,6 +232,8 @@ class Session:
                     await intake.answered(self.store, self.gateway, message, clock=self.clock)
                     self.unanswered.pop(message.command_id, None)
                     bell.set()
+                case Offers():
+                    await intake.offered(self.store, self.gateway, message)
             self.bells.ring(self.gateway.tenant)
 
     async def _stay_seen(self) -> None:

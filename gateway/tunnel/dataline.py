@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -40,16 +40,17 @@ async def dial_data(
     road: Road | None = None,
     on_stream: OnStream | None = None,
     limits: Limits | None = None,
+    headers: Mapping[str, str] | None = None,
     quiet: float = sessions.QUIET,
     dead: float = sessions.DEAD,
 ) -> AsyncIterator[Session]:
-    """Open a data session at `url` (wss://…) and close it on leaving.
+    """Open a data session at `url` (wss://…), asked for with `headers`, and close it on leaving.
 
     Takes at most OPEN_LIMIT seconds. Raises DialError or ConsoleNotTrustedError.
     """
     try:
         async with asyncio.timeout(OPEN_LIMIT):
-            engine = await _dialled(url, tls, road or Direct())
+            engine = await _dialled(url, tls, road or Direct(), headers or {})
     except (OSError, TimeoutError, InvalidHandshake, InvalidURI, ValueError) as fault:
         raise named(url, fault) from fault
     async with sessions.running(
@@ -58,7 +59,7 @@ async def dial_data(
         yield session
 
 
-async def _dialled(url: str, tls: ssl.SSLContext, road: Road) -> Engine:
+async def _dialled(url: str, tls: ssl.SSLContext, road: Road, headers: Mapping[str, str]) -> Engine:
     uri = parse_uri(url)
     if not uri.secure:
         raise InvalidURI(url, "a data session is opened over TLS only")
@@ -66,7 +67,7 @@ async def _dialled(url: str, tls: ssl.SSLContext, road: Road) -> Engine:
     connected = await road.connect(uri.host, uri.port)
     try:
         transport, handshake = await asyncio.get_running_loop().create_connection(
-            lambda: Handshake(uri), sock=connected, ssl=tls, server_hostname=host
+            lambda: Handshake(uri, headers), sock=connected, ssl=tls, server_hostname=host
         )
     except BaseException:
         connected.close()

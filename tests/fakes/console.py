@@ -35,6 +35,7 @@ from gateway.contract.messages import (
     from_console,
 )
 from gateway.contract.pairing import PairingChallenge, PairingResult
+from gateway.contract.streams import OfferedTarget
 from gateway.identity import keys, pairing, tls, tokens
 from gateway.identity.authority import certificate_request
 from gateway.identity.tokens import RegistrationToken
@@ -171,7 +172,7 @@ class Appliance:
             yield channel
 
     @asynccontextmanager
-    async def connected(self, *, protocol: int = 1) -> AsyncIterator["Line"]:
+    async def connected(self, *, protocol: int = 1, targets: tuple[str, ...] = ()) -> AsyncIterator["Line"]:
         async with self.dialled() as channel:
             line = Line(self, channel)
             await line.say(
@@ -180,6 +181,7 @@ class Appliance:
                     software="9.9",
                     boot_id=uuid4(),
                     accounts=["main"],
+                    targets=[OfferedTarget(id=one, kind="tcp") for one in targets],
                     next_event=self.last_event + 1,
                 )
             )

@@ -42,6 +42,7 @@ def application(rooms: Rooms) -> web.Application:
     async def close(_app: web.Application) -> None:
         rooms.watchers.close()
         await rooms.echoes.close()
+        await rooms.tunnels.close()
 
     app.router.add_route("GET", openapi.SELF, describe, expect_handler=door.expected)
     for route in TABLE:

@@ -14,7 +14,8 @@ from gateway.console.api.problems import RequestInvalidError
 from gateway.console.api.routes import Call, address_of
 from gateway.console.fleet import Wished
 from gateway.console.records import Cluster
-from gateway.console.store import clusters, commands, gateways, people
+from gateway.console.store import audit, clusters, commands, gateways, people
+from gateway.console.store.audit import Sought
 from gateway.console.store.scope import Within
 from gateway.contract.clusters import ClusterSpec, Machine
 from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingResult, PairingStart
@@ -84,6 +85,22 @@ async def show_gateway(call: Call[models.OneGateway, Nothing, Nothing]) -> model
     async with call.rooms.store.reading(call.scope) as rows:
         found = await gateways.named(rows, call.path.name)
     return views.gateway(found, now=call.rooms.clock.now())
+
+
+async def list_targets(call: Call[models.OneGateway, Nothing, Nothing]) -> models.Targets:
+    """List what a gateway offers streams to."""
+    async with call.rooms.store.reading(call.scope) as rows:
+        found = await gateways.named(rows, call.path.name)
+    items = [models.TargetView(name=one.id, kind=one.kind) for one in found.targets]
+    return models.Targets(gateway=found.name, reachable=call.rooms.streams.sessions.any(found), items=items)
+
+
+async def list_audit(call: Call[Nothing, models.ListAudit, Nothing]) -> models.AuditEntries:
+    """List the audit log, the newest entry first."""
+    sought = Sought(gateway=call.query.gateway, action=call.query.action, before=call.query.before)
+    async with call.rooms.store.reading(call.scope) as rows:
+        found = await audit.newest(rows, sought, limit=call.query.limit)
+    return models.AuditEntries(items=[views.audit_entry(one) for one in found])
 
 
 async def remove_gateway(call: Call[models.OneGateway, models.RemoveGateway, Nothing]) -> models.GatewayRemoved:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from gateway.console.records import CommandState
+from gateway.console.records import AuditOutcome, CommandState
 from gateway.contract.clusters import ClusterPhase, ClusterSpec, Machine
 from gateway.contract.events import EventBody
 from gateway.contract.inventory import Inventory
@@ -146,6 +146,51 @@ class Gateways(Report):
     """Gateways by name."""
 
     items: list[GatewayView]
+
+
+class TargetView(Report):
+    """Something that streams may be opened to; where it is, only the appliance knows."""
+
+    name: Name
+    kind: Name = Field(description="tcp, vcenter, kubernetes or ssh; a newer appliance may know more")
+
+
+class Targets(Report):
+    """What a gateway offers streams to."""
+
+    gateway: Name
+    reachable: bool = Field(description="whether a stream could be opened now")
+    items: list[TargetView]
+
+
+class ListAudit(Wish):
+    """Which entries of the audit log, and how many."""
+
+    gateway: Name | None = Field(default=None, description="only what concerns the gateway of this name")
+    action: str | None = Field(
+        default=None, pattern=r"^[a-z]+(\.[a-z-]+)+$", max_length=60, description="only this action, as tunnel.stream"
+    )
+    before: UUID | None = Field(default=None, description="only entries older than this one, for the next page")
+    limit: int = Field(default=100, ge=1, le=1000, description="how many entries at most")
+
+
+class AuditEntryView(Report):
+    """Who did what, to what, and what became of it."""
+
+    id: UUID
+    at: AwareDatetime
+    actor: str = Field(description="the user whose key was used")
+    action: str = Field(examples=["tunnel.stream"])
+    gateway: str | None = None
+    target: str | None = None
+    outcome: AuditOutcome = Field(description="began is written first; ended or refused follows, unless it was cut")
+    facts: dict[str, str | float | None] = Field(description="what else is known, such as bytes and seconds")
+
+
+class AuditEntries(Report):
+    """Entries of the audit log, the newest first."""
+
+    items: list[AuditEntryView]
 
 
 class RemoveGateway(Wish):

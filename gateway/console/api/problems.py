@@ -4,7 +4,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from gateway.console import auth, errors, limits, pairing
-from gateway.console.api import echoes, watchers
+from gateway.console.api import echoes, tunnels, watchers
 from gateway.console.store import database, reading
 from gateway.contract.problems import Fault, Problem, problem_of
 from gateway.identity import authority, keys
@@ -81,15 +81,18 @@ STATUS: dict[type[GatewayError], int] = {
     conversation.ProofWrongError: 403,
     database.StoreConflictError: 409,
     database.StoreUnavailableError: 503,
+    errors.AuditEntryUnknownError: 404,
     errors.ClusterBeingDeletedError: 409,
     errors.ClusterCannotMoveError: 409,
     errors.ClusterUnknownError: 404,
     errors.CommandTooLargeError: 422,
     errors.CommandUnknownError: 404,
+    errors.GatewayAwayError: 503,
     errors.GatewayInUseError: 409,
     errors.GatewayNameTakenError: 409,
     errors.GatewayUnknownError: 404,
     errors.ProjectUnknownError: 404,
+    errors.TargetUnknownError: 404,
     errors.TokenUnknownError: 404,
     keys.KeyUnreadableError: 422,
     limits.TooOftenError: 429,
@@ -106,6 +109,7 @@ STATUS: dict[type[GatewayError], int] = {
     RouteUnknownError: 404,
     UpgradeMissingError: 426,
     echoes.TooManyEchoesError: 503,
+    tunnels.TooManyTunnelsError: 503,
     reading.RecordUnreadableError: 500,
     watchers.TooManyWatchersError: 503,
 }

@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from gateway.console.api.echoes import Echoes
+from gateway.console.api.tunnels import Tunnels
 from gateway.console.api.watchers import Watchers
 from gateway.console.auth import Doorkeeper
 from gateway.console.fleet import Fleet
@@ -15,6 +16,7 @@ from gateway.console.pairing import Pairing
 from gateway.console.records import Caller, Project
 from gateway.console.store.database import Store
 from gateway.console.store.scope import Scope
+from gateway.console.streams import Streams
 from gateway.console.tokens import Tokens
 from gateway.identity.authority import Authority
 from gateway.kit.clock import Clock
@@ -43,8 +45,10 @@ class Rooms:
     doorkeeper: Doorkeeper
     authority: Authority
     watchers: Watchers
+    streams: Streams
     clock: Clock
     echoes: Echoes = field(default_factory=Echoes)
+    tunnels: Tunnels = field(default_factory=Tunnels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """This file is the API: the one table of its routes."""
 
 from gateway.console import errors, limits, pairing
-from gateway.console.api import echo, echoes, handlers, problems, streams
+from gateway.console.api import echo, echoes, handlers, problems, streams, tunnel, tunnels
 from gateway.console.api.routes import Route
 from gateway.identity import authority, keys
 from gateway.identity import pairing as conversation
@@ -70,6 +70,16 @@ TABLE = (
     ),
     Route("GET", "/api/v1/gateways", "listGateways", handlers.list_gateways),
     Route("GET", GATEWAY, "showGateway", handlers.show_gateway, errors=(errors.GatewayUnknownError,)),
+    Route("GET", GATEWAY + "/targets", "listTargets", handlers.list_targets, errors=(errors.GatewayUnknownError,)),
+    Route(
+        "GET",
+        tunnel.PATH,
+        "openTunnel",
+        tunnel.open_tunnel,
+        status=101,
+        errors=(problems.UpgradeMissingError, tunnels.TooManyTunnelsError),
+    ),
+    Route("GET", "/api/v1/audit", "listAudit", handlers.list_audit, errors=(errors.AuditEntryUnknownError,)),
     Route(
         "DELETE",
         GATEWAY,

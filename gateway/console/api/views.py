@@ -5,6 +5,7 @@ from uuid import UUID
 
 from gateway.console.api import models
 from gateway.console.api.models import (
+    AuditEntryView,
     ClusterSummary,
     ClusterView,
     CommandView,
@@ -14,7 +15,7 @@ from gateway.console.api.models import (
     RegistrationTokenView,
     TokenState,
 )
-from gateway.console.records import Cluster, ForgottenCluster, Gateway, StoredCommand, Token
+from gateway.console.records import AuditEntry, Cluster, ForgottenCluster, Gateway, StoredCommand, Token
 from gateway.contract.clusters import Machine, MachinePhase
 
 SILENT = timedelta(seconds=45)
@@ -42,6 +43,20 @@ def status(one: Gateway, *, now: datetime) -> GatewayStatus:
     if one.last_seen_at is None:
         return GatewayStatus.NEVER_CONNECTED
     return GatewayStatus.DISCONNECTED if now - one.last_seen_at > SILENT else GatewayStatus.CONNECTED
+
+
+def audit_entry(one: AuditEntry) -> AuditEntryView:
+    """Show an entry of the audit log."""
+    return AuditEntryView(
+        id=one.id,
+        at=one.at,
+        actor=one.actor,
+        action=one.action,
+        gateway=one.gateway,
+        target=one.target,
+        outcome=one.outcome,
+        facts=one.facts,
+    )
 
 
 def removed(name: str, forgotten: list[ForgottenCluster], *, projects: dict[UUID, str]) -> GatewayRemoved:

@@ -112,10 +112,10 @@ async def said_hello(rows: Within, gateway: UUID, hello: Hello, *, protocol: int
             software=hello.software,
             protocol=protocol,
             boot_id=hello.boot_id,
-            accounts=hello.accounts,
             problem=None,
         )
     )
+    await offers(rows, gateway, accounts=hello.accounts, targets=hello.targets)
 
 
 async def offers(rows: Within, gateway: UUID, *, accounts: Sequence[str], targets: Sequence[OfferedTarget]) -> None:

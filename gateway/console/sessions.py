@@ -1,0 +1,146 @@
+"""This file is the data sessions that gateways keep open to the console, and which of them takes the next stream.
+
+A session belongs to the gateway that its client certificate names. The id it brings in its address only tells a
+gateway's own sessions apart: it is looked for among those of that gateway and nowhere else.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import structlog
+
+from gateway.console.admission import SessionRefusedError, gateway_behind
+from gateway.console.errors import GatewayAwayError
+from gateway.console.records import Gateway
+from gateway.console.roads import Road
+from gateway.console.store.database import Store
+from gateway.contract.streams import SESSION_PARAMETER
+from gateway.kit.clock import Clock
+from gateway.kit.errors import GatewayError
+
+MOST = 4
+"""Sessions of one gateway that take streams; a fifth takes the place of the oldest."""
+RECHECK = 3.0
+"""Seconds after which a session's certificate is looked at again: a removed gateway is cut off within five."""
+
+REFUSED, REPLACED = 4000, 4001
+"""The close codes that the command channel has for the same."""
+
+log = structlog.get_logger(__name__)
+
+
+class SessionUnnamedError(SessionRefusedError):
+    """A data session does not say which one of its gateway it is."""
+
+    code = "relay.session_unnamed"
+
+
+@dataclass(frozen=True, slots=True)
+class DataSession:
+    """One data session, and whose it is."""
+
+    id: UUID
+    gateway: Gateway
+    road: Road
+
+
+@dataclass(slots=True)
+class Sessions:
+    """Every data session that is open, by gateway, the oldest first."""
+
+    store: Store
+    clock: Clock
+    _open: dict[UUID, list[DataSession]] = field(default_factory=dict)
+
+    async def serve(self, road: Road, path: str) -> None:
+        """Keep a session, opened at `path`, until it is over; never raises for what a peer does."""
+        try:
+            gateway = await gateway_behind(self.store, road.peer_certificate)
+            session = DataSession(named(path), gateway, road)
+        except GatewayError as fault:
+            log.warning("data session refused", address=road.peer_address, code=fault.code, reason=fault.message)
+            await road.close(REFUSED, fault.code)
+            return
+        with structlog.contextvars.bound_contextvars(gateway=gateway.name, session=str(session.id)):
+            await self._kept(session)
+
+    def choose(self, gateway: Gateway) -> DataSession:
+        """Return the session of a gateway that carries the fewest streams. Raises GatewayAwayError."""
+        usable = self._usable(gateway.id)
+        if not usable:
+            raise GatewayAwayError(
+                f"gateway {gateway.name!r} keeps no road for streams to the console now: see whether it is connected, "
+                "and try again",
+                gateway=gateway.name,
+            )
+        return min(usable, key=lambda one: one.road.streams)
+
+    def any(self, gateway: Gateway) -> bool:
+        """Tell whether a stream could be opened to a gateway now."""
+        return bool(self._usable(gateway.id))
+
+    def _usable(self, gateway: UUID) -> list[DataSession]:
+        return [one for one in self._open.get(gateway, []) if not one.road.going_away.is_set()]
+
+    async def _kept(self, session: DataSession) -> None:
+        displaced = self._displaced_by(session)
+        self._open.setdefault(session.gateway.id, []).append(session)
+        try:
+            for older in displaced:
+                await older.road.close(REPLACED, "another data session has taken its place")
+            log.info("data session open", address=session.road.peer_address)
+            await self._until_over(session)
+        finally:
+            self._drop(session)
+
+    def _displaced_by(self, newer: DataSession) -> list[DataSession]:
+        same = [one for one in self._open.get(newer.gateway.id, []) if one.id == newer.id]
+        others = [one for one in self._usable(newer.gateway.id) if one.id != newer.id]
+        displaced = [*same, *others[: max(0, len(others) + 1 - MOST)]]
+        for one in displaced:
+            self._drop(one)
+        return displaced
+
+    def _drop(self, session: DataSession) -> None:
+        kept = [one for one in self._open.get(session.gateway.id, []) if one is not session]
+        if kept:
+            self._open[session.gateway.id] = kept
+        else:
+            self._open.pop(session.gateway.id, None)
+
+    async def _until_over(self, session: DataSession) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(RECHECK):
+                    reason = await session.road.closed()
+            except TimeoutError:
+                if not await self._is_welcome(session):
+                    await session.road.close(REFUSED, SessionRefusedError.code)
+                    return
+            else:
+                log.info("data session closed", code=reason.code, reason=reason.message)
+                return
+
+    async def _is_welcome(self, session: DataSession) -> bool:
+        try:
+            await gateway_behind(self.store, session.road.peer_certificate)
+        except SessionRefusedError as fault:
+            log.warning("data session cut off", code=fault.code, reason=fault.message)
+            return False
+        except GatewayError as fault:
+            log.warning("data session could not be looked at", code=fault.code, reason=fault.message)
+        return True
+
+
+def named(path: str) -> UUID:
+    """Return the id in a session's address. Raises SessionUnnamedError for none, two, or one that is no UUID."""
+    try:
+        (text,) = parse_qs(urlsplit(path).query, max_num_fields=8)[SESSION_PARAMETER]
+        number = UUID(text)
+        if str(number) != text:
+            raise ValueError("not in its canonical spelling")
+    except (KeyError, ValueError) as fault:
+        raise SessionUnnamedError(f"a data session is opened at /?{SESSION_PARAMETER}=UUID: it was not") from fault
+    return number
