@@ -6,6 +6,7 @@ handed to an Engine.
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import cast
 
 from websockets.client import ClientProtocol
@@ -25,16 +26,19 @@ HEAD_END = b"\r\n\r\n"
 class Handshake(asyncio.Protocol):
     """Asks for a data WebSocket on a fresh transport; `done` is its engine, or how the handshake failed."""
 
-    def __init__(self, uri: WebSocketURI) -> None:
+    def __init__(self, uri: WebSocketURI, headers: Mapping[str, str]) -> None:
         self.done: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
         self._protocol = ClientProtocol(uri, subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=LARGEST_ANSWER)
+        self._headers = headers
         self._answer = bytearray()
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The transport is there: ask."""
         self._transport = cast("asyncio.Transport", transport)
-        self._protocol.send_request(self._protocol.connect())
+        request = self._protocol.connect()
+        request.headers.update(self._headers)
+        self._protocol.send_request(request)
         self._transport.write(b"".join(self._protocol.data_to_send()))
 
     def data_received(self, data: bytes) -> None:

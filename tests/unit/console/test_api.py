@@ -229,8 +229,8 @@ async def test_a_tenant_finds_nothing_of_another_tenant(console: Console) -> Non
     token_id = (await console.ask("GET", "/api/v1/registration-tokens")).body["items"][0]["id"]
     stranger = await console.add_tenant("stranger")
     bodies: dict[str, object] = {"applyCluster": cluster().model_dump(mode="json"), "readInventory": {"account": "a"}}
-    empty = {"listRegistrationTokens", "listGateways", "listClusters"}
-    own = {"whoAmI", "makeRegistrationToken", "watchEvents", "watchProjectEvents"}
+    empty = {"listRegistrationTokens", "listGateways", "listClusters", "listAudit"}
+    own = {"whoAmI", "makeRegistrationToken", "watchEvents", "watchProjectEvents", "openTunnel"}
 
     for route in TABLE:
         if route.public or route.operation in own:
