@@ -1,5 +1,6 @@
 """This file is the pairs of ends that must understand one another: hashicorp/yamux and ours, each in either role."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.lab.prerequisites import PrerequisiteMissingError
-from tests.interop import foreign, program
+from tests.interop import foreign, ours, program
 from tests.interop.credentials import Credentials
 from tests.interop.material import Peer
 
@@ -36,7 +37,34 @@ async def foreign_and_foreign(built: Path, credentials: Credentials) -> AsyncIte
         yield console, appliance
 
 
-PAIRS: dict[str, Connected] = {"go-console-go-appliance": foreign_and_foreign}
+@asynccontextmanager
+async def ours_and_foreign(built: Path, credentials: Credentials) -> AsyncIterator[tuple[Peer, Peer]]:
+    """Our console, a foreign appliance."""
+    async with (
+        ours.console(credentials) as (url, called),
+        foreign.appliance(built, credentials, url) as appliance,
+        asyncio.timeout(ours.CONNECT_LIMIT) as limit,
+    ):
+        console = await called
+        limit.reschedule(None)
+        yield console, appliance
+
+
+@asynccontextmanager
+async def foreign_and_ours(built: Path, credentials: Credentials) -> AsyncIterator[tuple[Peer, Peer]]:
+    """A foreign console, our appliance."""
+    async with (
+        foreign.console(built, credentials) as (url, console),
+        ours.appliance(credentials, url) as appliance,
+    ):
+        yield console, appliance
+
+
+PAIRS: dict[str, Connected] = {
+    "ours-console-go-appliance": ours_and_foreign,
+    "go-console-ours-appliance": foreign_and_ours,
+    "go-console-go-appliance": foreign_and_foreign,
+}
 
 
 @pytest.fixture(scope="session")
