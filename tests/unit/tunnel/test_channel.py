@@ -117,9 +117,9 @@ async def test_nobody_listening_is_a_dial_error(tmp_path: Path) -> None:
 async def test_an_idle_healthy_peer_is_not_cut(tmp_path: Path) -> None:
     ends = Ends(tmp_path)
     async with console(ends, echo) as url, dial(url, tls=ends.client, message_limit=LIMIT) as channel:
-        impatient = Channel(channel._connection, quiet=0.05, dead=0.5)
+        impatient = Channel(channel._connection, quiet=0.05, dead=1.0)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1.5):
+            async with asyncio.timeout(2.5):
                 await impatient.receive()
 
 
@@ -129,7 +129,7 @@ async def test_a_silent_peer_is_declared_dead(tmp_path: Path) -> None:
         channel._connection.transport.pause_reading()  # type: ignore[attr-defined] # a link that delivers nothing
         impatient = Channel(channel._connection, quiet=0.05, dead=0.2)
         with pytest.raises(ChannelClosedError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await impatient.receive()
 
 
@@ -157,7 +157,26 @@ async def test_closing_against_a_peer_that_does_not_read_ends_within_its_limit(
         loop = asyncio.get_running_loop()
         began = loop.time()
         await channel.close()
-        assert loop.time() - began < 0.5
+        assert loop.time() - began < 10
+        over.set()
+
+
+async def test_who_is_cancelled_while_closing_leaves_no_connection(tmp_path: Path) -> None:
+    ends, over = Ends(tmp_path), asyncio.Event()
+
+    async def deaf(channel: Channel) -> None:
+        channel._connection.transport.pause_reading()  # type: ignore[attr-defined]
+        await over.wait()
+        channel._connection.transport.abort()
+
+    async with console(ends, deaf) as url, dial(url, tls=ends.client, message_limit=LIMIT) as channel:
+        channel._connection.close_timeout = 60  # the library's own patience shall not save us
+        async with asyncio.TaskGroup() as group:
+            closing = group.create_task(channel.close())
+            await asyncio.sleep(0.05)
+            closing.cancel()
+        async with asyncio.timeout(20):
+            await channel._connection.wait_closed()
         over.set()
 
 
@@ -172,7 +191,7 @@ async def test_a_message_nobody_takes_is_given_up_and_the_channel_with_it(tmp_pa
     async with console(ends, deaf) as url, dial(url, tls=ends.client, message_limit=LIMIT) as channel:
         impatient = Channel(channel._connection, quiet=0.05, dead=0.1)
         with pytest.raises(ChannelClosedError, match="takes no data"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await send_for_ever(impatient)
         with pytest.raises(ChannelClosedError):
             await impatient.receive()
@@ -181,7 +200,7 @@ async def test_a_message_nobody_takes_is_given_up_and_the_channel_with_it(tmp_pa
 
 async def test_a_peer_that_dies_right_after_a_pong_is_noticed_in_time(tmp_path: Path) -> None:
     """An old answer is no sign of life for ever: from the last one the limit runs anew, and only from it."""
-    quiet, dead = 0.05, 0.3
+    quiet, dead = 0.05, 1.0
     ends = Ends(tmp_path)
     loop = asyncio.get_running_loop()
     async with console(ends, echo) as url, dial(url, tls=ends.client, message_limit=LIMIT) as channel:
@@ -205,11 +224,11 @@ async def test_a_peer_that_dies_right_after_a_pong_is_noticed_in_time(tmp_path: 
 
         connection.ping = answered_once_more  # type: ignore[assignment,method-assign]
         with pytest.raises(ChannelClosedError, match="silent"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await impatient.receive()
         noticed = loop.time() - died
     assert died
-    assert dead - quiet <= noticed <= dead + 2 * quiet + 0.2
+    assert dead - quiet <= noticed <= dead + 2 * quiet + 0.7
 
 
 async def test_a_peer_that_answers_only_with_messages_is_alive(tmp_path: Path) -> None:
@@ -218,10 +237,10 @@ async def test_a_peer_that_answers_only_with_messages_is_alive(tmp_path: Path) -
     async def talk(channel: Channel) -> None:
         for number in range(8):
             await channel.send(str(number))
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.2)
 
     async with console(ends, talk) as url, dial(url, tls=ends.client, message_limit=LIMIT) as channel:
-        impatient = Channel(channel._connection, quiet=0.05, dead=0.1)
+        impatient = Channel(channel._connection, quiet=0.05, dead=1.0)
         assert [await impatient.receive() for _ in range(8)] == [str(number) for number in range(8)]
 
 
