@@ -1,4 +1,4 @@
-"""This file is the promises of the auditor: on the disk before it says so, together where it can, never out of order."""
+"""This file is the promises of the auditor: on the disk before it says so, together where it can, always in order."""
 
 import asyncio
 import threading
