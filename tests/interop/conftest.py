@@ -4,14 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from gateway.lab.prerequisites import PrerequisiteMissingError
+from gateway.tunnel.limits import Limits
 from tests.interop import foreign, ours, program
 from tests.interop.credentials import Credentials
+from tests.interop.foreign import Foreign
 from tests.interop.material import Peer
+from tests.interop.ours import Ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +43,13 @@ async def foreign_and_foreign(built: Path, credentials: Credentials) -> AsyncIte
 
 
 @asynccontextmanager
-async def ours_and_foreign(built: Path, credentials: Credentials) -> AsyncIterator[tuple[Peer, Peer]]:
+async def ours_console(
+    built: Path, credentials: Credentials, *, limits: Limits | None = None, **options: object
+) -> AsyncIterator[tuple[Ours, Foreign]]:
     """Our console, a foreign appliance."""
     async with (
-        ours.console(credentials) as (url, called),
-        foreign.appliance(built, credentials, url) as appliance,
+        ours.console(credentials, limits=limits) as (url, called),
+        foreign.appliance(built, credentials, url, **options) as appliance,
         asyncio.timeout(ours.CONNECT_LIMIT) as limit,
     ):
         console = await called
@@ -51,17 +58,26 @@ async def ours_and_foreign(built: Path, credentials: Credentials) -> AsyncIterat
 
 
 @asynccontextmanager
-async def foreign_and_ours(built: Path, credentials: Credentials) -> AsyncIterator[tuple[Peer, Peer]]:
-    """A foreign console, our appliance."""
+async def ours_appliance(
+    built: Path, credentials: Credentials, *, limits: Limits | None = None, **options: object
+) -> AsyncIterator[tuple[Ours, Foreign]]:
+    """Our appliance, a foreign console."""
     async with (
-        foreign.console(built, credentials) as (url, console),
-        ours.appliance(credentials, url) as appliance,
+        foreign.console(built, credentials, **options) as (url, console),
+        ours.appliance(credentials, url, limits=limits) as appliance,
     ):
+        yield appliance, console
+
+
+@asynccontextmanager
+async def foreign_and_ours(built: Path, credentials: Credentials) -> AsyncIterator[tuple[Peer, Peer]]:
+    """Our appliance, a foreign console, the console first."""
+    async with ours_appliance(built, credentials) as (appliance, console):
         yield console, appliance
 
 
 PAIRS: dict[str, Connected] = {
-    "ours-console-go-appliance": ours_and_foreign,
+    "ours-console-go-appliance": ours_console,
     "go-console-ours-appliance": foreign_and_ours,
     "go-console-go-appliance": foreign_and_foreign,
 }
@@ -79,6 +95,21 @@ def built() -> Path:
 @pytest.fixture
 def credentials(tmp_path: Path) -> Credentials:
     return Credentials.make(tmp_path)
+
+
+class Meeting(Protocol):
+    """How a test gets our end and the foreign one, with limits for ours and options for the other."""
+
+    def __call__(
+        self, *, limits: Limits | None = None, **options: object
+    ) -> AbstractAsyncContextManager[tuple[Ours, Foreign]]:
+        """Connect them."""
+
+
+@pytest.fixture(params=[ours_console, ours_appliance], ids=["ours-is-console", "ours-is-appliance"])
+def meeting(request: pytest.FixtureRequest, built: Path, credentials: Credentials) -> Meeting:
+    """Our end against the foreign one, in both roles."""
+    return partial(request.param, built, credentials)
 
 
 @pytest.fixture(params=["console-opens", "appliance-opens"])

@@ -63,6 +63,10 @@ class Foreign:
     async def wait_closed(self) -> None:
         await self._tell("wait-closed")
 
+    async def leave(self) -> None:
+        """Close the session and end the program."""
+        await _ended(self._process)
+
     async def _tell(self, what: str, **more: object) -> dict[str, Any]:
         number = next(self._ids)
         self._waiting[number] = asyncio.get_running_loop().create_future()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 
+from gateway.kit.errors import GatewayError
 from gateway.tunnel.acceptor import accepting
 from gateway.tunnel.channel import Channel
 from gateway.tunnel.dataline import DataEnd, dial_data
@@ -30,6 +31,9 @@ class Servant:
         """Answer one stream to its end."""
         wanted = json.loads(preamble)
         what = wanted["do"]
+        if what == "reset":
+            stream.reset(Reset(wanted["code"]))
+            return
         stream.answer(f"ok {what}".encode())
         try:
             match what:
@@ -46,10 +50,8 @@ class Servant:
                     await send(stream, wanted["bytes"])
                     stream.end()
                     await receive(stream)
-                case "reset":
-                    stream.reset(Reset(wanted["code"]))
             stream.end()
-        except StreamResetError:
+        except GatewayError:  # the stream was reset, or the session is over
             return
 
 
