@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr, ValidationError
 
-from gateway.appliance import daemon, pairing
-from gateway.appliance.identity import Identity
+from gateway.appliance import daemon, outward, pairing
+from gateway.appliance.identity import Identity, Paired
 from gateway.appliance.settings import ApplianceSettings
 from gateway.clouds import registry
 from gateway.clouds.accounts import AccountInvalidError, Accounts, CloudAccount
@@ -48,8 +48,9 @@ def pair(
 ) -> None:
     """Pair with the console that made the token. Nothing secret is sent."""
     token = secretfile.read(token_file)
-    directory = files.make_private_directory(_settings(state=state).state)
-    paired = asyncio.run(pairing.pair(Identity.open(directory), token))
+    settings = _settings(state=state)
+    directory = files.make_private_directory(settings.state)
+    paired = asyncio.run(_pair(Identity.open(directory), token, settings))
     typer.echo(f"Paired with {paired.console} as {paired.gateway_name}. Start the appliance with `pcg appliance run`.")
 
 
@@ -103,6 +104,10 @@ def list_accounts(state: StateOption = None) -> None:
 def remove_account(name: Annotated[str, typer.Argument(help="the account's name")], state: StateOption = None) -> None:
     """Forget a cloud account."""
     Accounts(_settings(state=state).state / "accounts").remove(name)
+
+
+async def _pair(identity: Identity, token: str, settings: ApplianceSettings) -> Paired:
+    return await pairing.pair(identity, token, roads=outward.first_roads(settings))
 
 
 async def _look(account: CloudAccount) -> str:

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import structlog
 
-from gateway.appliance import pairing
+from gateway.appliance import outward, pairing
 from gateway.appliance.handlers import handlers
 from gateway.appliance.identity import Identity, NotPairedError, Paired
 from gateway.appliance.link import Link
@@ -31,13 +31,16 @@ async def run(settings: ApplianceSettings) -> None:
     state = files.make_private_directory(settings.state)
     with files.only_one(state):
         identity = Identity.open(state)
-        paired = identity.paired() or await _pair(identity, settings.token_file)
+        paired = identity.paired() or await _pair(identity, settings)
         await asyncio.to_thread(_use_up, settings.token_file)
         accounts = Accounts(state / "accounts")
         tools = Tools(registry.connect_by(accounts), AnsiblePlaybooks(clock=clock), state, settings.artifacts)
-        async with Journal.open(state / "journal.db", clock=clock) as journal:
+        async with (
+            Journal.open(state / "journal.db", clock=clock) as journal,
+            outward.opened(settings, paired.console, trust=identity.trust()) as roads,
+        ):
             executor = Executor(journal, handlers(tools), clock=clock)
-            link = Link(identity, paired, journal, clock=clock, accounts=accounts.names)
+            link = Link(identity, paired, journal, clock=clock, accounts=accounts.names, outward=roads)
             linked = link.run(boot_id=uuid4(), first=settings.reconnect_first, cap=settings.reconnect_cap)
             async with supervise.running(executor=executor.run(), link=linked, compaction=_compact(journal, clock)):
                 log.info("appliance ready", gateway=paired.gateway_name, state=str(state))
@@ -45,8 +48,9 @@ async def run(settings: ApplianceSettings) -> None:
                 log.info("appliance stopping; commands go on at the next start")
 
 
-async def _pair(identity: Identity, token_file: Path | None) -> Paired:
-    return await pairing.pair(identity, await asyncio.to_thread(_read_token, token_file))
+async def _pair(identity: Identity, settings: ApplianceSettings) -> Paired:
+    token = await asyncio.to_thread(_read_token, settings.token_file)
+    return await pairing.pair(identity, token, roads=outward.first_roads(settings))
 
 
 def _use_up(token_file: Path | None) -> None:

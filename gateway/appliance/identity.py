@@ -77,6 +77,15 @@ class Identity:
         except ValidationError as fault:
             raise NotPairedError(f"{self.directory}/paired.json is damaged: pair the appliance again") from fault
 
+    def trust(self) -> str:
+        """Return the console's authority (PEM); nothing where it cannot be read, as `tls` will say."""
+        try:
+            text = (self.directory / "trust.pem").read_text()
+            tls.client(text)
+        except (OSError, ValueError):
+            return ""
+        return text
+
     def tls(self) -> ssl.SSLContext:
         """Return the context with which the appliance calls its console. Raises NotPairedError."""
         try:

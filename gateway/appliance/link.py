@@ -9,7 +9,8 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import UUID
 
 import structlog
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 
 import gateway
 from gateway.appliance.identity import Identity, Paired
+from gateway.appliance.outward import Outward
 from gateway.commands.journal import Journal
 from gateway.commands.ledger import CommandChangedError
 from gateway.commands.outbox import Outbox
@@ -71,9 +73,18 @@ class Link:
     """The appliance's half of the command channel; `run` keeps it open."""
 
     def __init__(
-        self, identity: Identity, paired: Paired, journal: Journal, *, clock: Clock, accounts: Callable[[], list[str]]
+        self,
+        identity: Identity,
+        paired: Paired,
+        journal: Journal,
+        *,
+        clock: Clock,
+        accounts: Callable[[], list[str]],
+        outward: Outward,
     ) -> None:
         self._identity = identity
+        self._outward = outward
+        self._welcomed_at: float | None = None
         self._paired = paired
         self._journal = journal
         self._clock = clock
@@ -86,17 +97,29 @@ class Link:
         async def once() -> None:
             await self._once(boot_id)
 
-        await supervise.keep_running("link", once, clock=self._clock, backoff=backoff)
+        await supervise.keep_running(
+            "link", once, clock=self._clock, backoff=backoff, worked_since=lambda: self._welcomed_at
+        )
 
     async def _once(self, boot_id: UUID) -> None:
-        async with dial(self._paired.tunnel, tls=self._identity.tls(), message_limit=MESSAGE_LIMIT) as channel:
+        self._welcomed_at = None
+        async with self._dialled() as channel:
             welcome = await self._greet(channel, boot_id)
+            self._welcomed_at = self._clock.monotonic()
             log.info("connected", console=self._paired.console, protocol=welcome.protocol)
             async with supervise.running(
                 reporter=self._report(channel, Outbox(self._journal, after=welcome.acknowledged))
             ):
                 while True:
                     await self._take(channel, await channel.receive())
+
+    @asynccontextmanager
+    async def _dialled(self) -> AsyncIterator[Channel]:
+        async with AsyncExitStack() as stack:
+            with self._outward.noting() as road:
+                calling = dial(self._paired.tunnel, tls=self._identity.tls(), road=road, message_limit=MESSAGE_LIMIT)
+                channel = await stack.enter_async_context(calling)
+            yield channel
 
     async def _greet(self, channel: Channel, boot_id: UUID) -> Welcome:
         hello = Hello(

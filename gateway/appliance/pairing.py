@@ -1,20 +1,25 @@
 """This file is how the appliance pairs: from a registration token to a certificate."""
 
 import secrets
+from dataclasses import dataclass
 from typing import TypeVar
 
 import aiohttp
 import structlog
 from pydantic import BaseModel, ValidationError
 
+from gateway.appliance.connector import RoadConnector
 from gateway.appliance.identity import Identity, Paired
+from gateway.appliance.outward import FirstRoads, Way, nested_url
 from gateway.contract.pairing import PairingChallenge, PairingResult, PairingStart
 from gateway.contract.problems import Problem, RelayedError
 from gateway.identity import pairing, pinned, tls, tokens
-from gateway.identity.pinned import PATIENCE, ConsoleUnreachableError
+from gateway.identity.pinned import PATIENCE, Claimed, ConsoleUnreachableError
+from gateway.identity.tokens import RegistrationToken
 from gateway.kit.answers import read_whole
-from gateway.kit.connector import Connector
 from gateway.kit.errors import GatewayError, Remedy
+from gateway.tunnel.nested import Nested, OuterNotTrustedError
+from gateway.tunnel.roads import DialError, Road
 
 log = structlog.get_logger(__name__)
 
@@ -35,10 +40,18 @@ class AlreadyPairedError(GatewayError):
     remedy = Remedy.CALLER
 
 
-async def pair(identity: Identity, token_text: str) -> Paired:
+class TlsOpenedError(GatewayError):
+    """Something on the way to the console opens TLS, and there is no way around it."""
+
+    code = "pairing.tls_opened"
+    remedy = Remedy.OPERATOR
+
+
+async def pair(identity: Identity, token_text: str, *, roads: FirstRoads | None = None) -> Paired:
     """Pair with the console that made the token. Repeating it after a cut, with the same token, is safe.
 
-    Raises TokenMangledError, PinMismatchError, ConsoleUnreachableError, PairingRefusedError, AlreadyPairedError.
+    Raises TokenMangledError, PinMismatchError, ConsoleUnreachableError, PairingRefusedError, AlreadyPairedError,
+    TlsOpenedError or a ProxyError.
     """
     token = tokens.parse(token_text)
     known = identity.paired()
@@ -47,18 +60,59 @@ async def pair(identity: Identity, token_text: str) -> Paired:
             f"this appliance is paired with {known.console} as {known.gateway_name}: "
             "an appliance belongs to one console; give the token to a new one"
         )
-    authority = await pinned.authority_with_pin(token.url, token.pins)
-    connector = Connector(tls.client(authority.trust))
-    async with aiohttp.ClientSession(token.url, connector=connector, timeout=PATIENCE) as session:
-        start = PairingStart(token_id=token.id, nonce=secrets.token_hex(32))
-        challenge = await _ask(session, "start", start, PairingChallenge)
-        finish = pairing.prove(token, identity.candidate(), challenge, nonce=start.nonce, pin=authority.pin)
-        result = await _ask(session, "finish", finish, PairingResult)
+    roads = roads or FirstRoads()
+    first = RoadConnector(tls.unchecked(), roads.straight)
+    authority = await pinned.authority_with_pin(token.url, token.pins, connector=first)
+    applicant = _Applicant(identity, token, authority, issuer_seen=first.issuer_seen)
+    result = await applicant.converse(roads)
     if pinned.read_authority(result.trust, source=token.url).pin != authority.pin:
         raise pinned.PinMismatchError(f"{token.url} answers with another authority than its own: nothing was kept")
     paired = identity.store(result, trust=authority.trust, console=token.url)
     log.info("paired", gateway=paired.gateway_name, console=paired.console)
     return paired
+
+
+@dataclass(frozen=True, slots=True)
+class _Applicant:
+    identity: Identity
+    token: RegistrationToken
+    authority: Claimed
+    issuer_seen: str
+
+    async def converse(self, roads: FirstRoads) -> PairingResult:
+        """Have the conversation straight, or inside a WebSocket where TLS is opened on the way."""
+        if roads.fixed is not Way.NESTED:
+            try:
+                return await self._over(roads.straight)
+            except aiohttp.ClientConnectorCertificateError as fault:
+                if roads.fixed is Way.DIRECT:
+                    raise self._opened("the setting tunnel forbids to go around that") from fault
+        log.info("TLS is opened on the way: pairing inside of it", issuer=self.issuer_seen)
+        try:
+            async with Nested(nested_url(self.token.url, inner="api"), roads.outer, roads.straight) as road:
+                return await self._over(road)
+        except (DialError, OuterNotTrustedError) as fault:
+            if roads.fixed is Way.NESTED:
+                raise
+            raise self._opened(fault.message) from fault
+        except aiohttp.ClientConnectorCertificateError as fault:
+            raise self._opened("and what is inside of it is not the console either") from fault
+
+    async def _over(self, road: Road) -> PairingResult:
+        connector = RoadConnector(tls.client(self.authority.trust), road)
+        async with aiohttp.ClientSession(self.token.url, connector=connector, timeout=PATIENCE) as session:
+            start = PairingStart(token_id=self.token.id, nonce=secrets.token_hex(32))
+            challenge = await _ask(session, "start", start, PairingChallenge)
+            candidate = self.identity.candidate()
+            finish = pairing.prove(self.token, candidate, challenge, nonce=start.nonce, pin=self.authority.pin)
+            return await _ask(session, "finish", finish, PairingResult)
+
+    def _opened(self, further: str) -> "TlsOpenedError":
+        return TlsOpenedError(
+            f"{self.token.url} shows a certificate issued by {self.issuer_seen}, which is not the console's: something "
+            f"on the way opens TLS; {further}",
+            issuer=self.issuer_seen,
+        )
 
 
 async def _ask(session: aiohttp.ClientSession, what: str, question: BaseModel, answer: type[Answer]) -> Answer:
@@ -69,6 +123,8 @@ async def _ask(session: aiohttp.ClientSession, what: str, question: BaseModel, a
             if response.status >= 300:
                 raise PairingRefusedError(Problem.model_validate_json(text))
             return answer.model_validate_json(text)
+    except aiohttp.ClientConnectorCertificateError:
+        raise
     except (aiohttp.ClientError, TimeoutError, OSError) as fault:
         raise ConsoleUnreachableError(f"the console stopped answering: {str(fault) or type(fault).__name__}") from fault
     except ValidationError as fault:

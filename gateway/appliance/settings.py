@@ -1,6 +1,7 @@
 """This file is every setting of the appliance."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -9,7 +10,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class ApplianceSettings(BaseSettings):
     """Read from the environment, prefix PCG_APPLIANCE_; options of the command line come first."""
 
-    model_config = SettingsConfigDict(env_prefix="PCG_APPLIANCE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="PCG_APPLIANCE_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     state: Path = Field(
         default=Path("/var/lib/private-cloud-gateway/appliance"),
@@ -27,3 +30,21 @@ class ApplianceSettings(BaseSettings):
         default=1.0, gt=0, description="seconds, upper limit of the first pause before the console is called again"
     )
     reconnect_cap: float = Field(default=60.0, gt=0, description="seconds, upper limit of any such pause")
+    proxy: str | None = Field(
+        default=None,
+        description="proxy that leads to the console, http://HOST:PORT or socks5://HOST:PORT; credentials do not "
+        "belong in it",
+    )
+    proxy_credentials_file: Path | None = Field(
+        default=None, description="file that holds user:password for the proxy, one line; keep it at mode 0600"
+    )
+    tunnel: Literal["auto", "direct", "nested"] = Field(
+        default="auto",
+        description="how the tunnel travels: straight to the console's tunnel port, inside a WebSocket on its API, or "
+        "whichever is found to work",
+    )
+    outer_trust: Path | None = Field(
+        default=None,
+        description="PEM file of the authority of whoever opens TLS on the way to the console's API, if the system "
+        "does not know it; the tunnel itself trusts nobody but the console",
+    )

@@ -20,6 +20,7 @@ from gateway.console.api.watchers import Watchers
 from gateway.console.auth import Doorkeeper
 from gateway.console.bells import Bells
 from gateway.console.fleet import Fleet
+from gateway.console.nested import Nested
 from gateway.console.pairing import Pairing
 from gateway.console.relay import Relay
 from gateway.console.sessions import Sessions
@@ -98,13 +99,29 @@ async def running(settings: ConsoleSettings, *, clock: Clock) -> AsyncIterator[R
             with _listening(settings.listen, settings.api_port) as door:
                 async with _tunnel_end(settings, authority, relay, streams) as tunnel_port:
                     reached = _reached(settings, authority, door=door, tunnel_port=tunnel_port)
-                    rooms = _rooms(store, bells, authority, streams, reached=reached, state=state, clock=clock)
+                    nested = _nested(settings.listen, tunnel_port=tunnel_port, api_port=door.getsockname()[1])
+                    rooms = _rooms(
+                        store, bells, authority, streams, nested=nested, reached=reached, state=state, clock=clock
+                    )
                     async with _serving(rooms, door, settings):
                         yield reached
 
 
+def _nested(listen: str, *, tunnel_port: int, api_port: int) -> Nested:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen, listen)  # noqa: S104 - we call ourselves
+    return Nested({"tunnel": (host, tunnel_port), "api": (host, api_port)})
+
+
 def _rooms(
-    store: Store, bells: Bells, authority: Authority, streams: Streams, *, reached: Reached, state: Path, clock: Clock
+    store: Store,
+    bells: Bells,
+    authority: Authority,
+    streams: Streams,
+    *,
+    nested: Nested,
+    reached: Reached,
+    state: Path,
+    clock: Clock,
 ) -> Rooms:
     challenger = Challenger(_kept_secret(state / "pairing.secret"), authority.pin)
     return Rooms(
@@ -116,6 +133,7 @@ def _rooms(
         authority=authority,
         watchers=Watchers(bells),
         streams=streams,
+        nested=nested,
         clock=clock,
     )
 

@@ -59,14 +59,15 @@ def read_authority(text: str, *, source: str) -> Claimed:
     return Claimed(certificate.public_bytes(serialization.Encoding.PEM).decode(), spki_pin(certificate))
 
 
-async def claimed_authority(url: str) -> Claimed:
+async def claimed_authority(url: str, *, connector: Connector | None = None) -> Claimed:
     """Return the authority that whoever answers at `url` claims; nothing vouches for it but its pin.
 
-    Raises ConsoleUnreachableError, PinMismatchError or AnswerTooLargeError.
+    `connector`, which this uses up, is for who does not call straight. Raises ConsoleUnreachableError,
+    PinMismatchError or AnswerTooLargeError.
     """
     try:
         async with (
-            aiohttp.ClientSession(connector=Connector(tls.unchecked()), timeout=PATIENCE) as session,
+            aiohttp.ClientSession(connector=connector or Connector(tls.unchecked()), timeout=PATIENCE) as session,
             session.get(f"{url.rstrip('/')}{PATH}", allow_redirects=False) as answer,
         ):
             if answer.status != 200:
@@ -79,12 +80,12 @@ async def claimed_authority(url: str) -> Claimed:
     return read_authority(text, source=url)
 
 
-async def authority_with_pin(url: str, pins: tuple[bytes, ...]) -> Claimed:
+async def authority_with_pin(url: str, pins: tuple[bytes, ...], *, connector: Connector | None = None) -> Claimed:
     """Return the console's authority, which has one of `pins`.
 
     Raises PinMismatchError when it has none of them; nothing but this public request was sent by then.
     """
-    claimed = await claimed_authority(url)
+    claimed = await claimed_authority(url, connector=connector)
     if claimed.pin not in pins:
         raise PinMismatchError(
             f"{url} is not the console that was meant: its pin is {claimed.pin_text}; "

@@ -1,4 +1,4 @@
-"""This file is every TLS context: version 1.3 only, both ends always checked."""
+"""This file is every TLS context: version 1.3 only, both ends always checked; `outward` carries one of those."""
 
 import ssl
 from pathlib import Path
@@ -26,6 +26,20 @@ def client(trust: str, *, certificate: Path | None = None, key: Path | None = No
     context.load_verify_locations(cadata=trust)
     if certificate is not None:
         context.load_cert_chain(certificate, key)
+    return context
+
+
+def outward(trust: str, *, more: Path | None = None) -> ssl.SSLContext:
+    """Return the context for a connection that others may open on the way: nothing but our own TLS may travel in it.
+
+    Trusted are the system's authorities, `trust` (PEM) and those of the file `more`. Version 1.2 will do, for many a
+    proxy speaks no newer.
+    """
+    context = ssl.create_default_context()
+    if trust:
+        context.load_verify_locations(cadata=trust)
+    if more is not None:
+        context.load_verify_locations(cafile=more)
     return context
 
 

@@ -53,7 +53,14 @@ class Connector(aiohttp.TCPConnector):  # noqa: TID251 - the one that waits
 
     def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, _, _ = address
-        made = _Socket(family, kind, protocol)
+        return self._remembered(_Socket(family, kind, protocol))
+
+    def _adopted(self, connected: socket.socket) -> socket.socket:
+        """Return a socket that somebody else has connected as one of ours."""
+        family, kind, protocol = connected.family, connected.type, connected.proto
+        return self._remembered(_Socket(family, kind, protocol, connected.detach()))
+
+    def _remembered(self, made: _Socket) -> socket.socket:
         self._left.add(made)
         made.gone = self._gone
         return made

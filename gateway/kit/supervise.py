@@ -48,26 +48,43 @@ async def _for_ever(name: str, part: Coroutine[Any, Any, None]) -> None:
     raise PartEndedError(f"{name} ended by itself")
 
 
-async def keep_running(name: str, run: Callable[[], Awaitable[None]], *, clock: Clock, backoff: Backoff) -> None:
-    """Run `run` again and again, pausing by `backoff` after each end.
+async def keep_running(
+    name: str,
+    run: Callable[[], Awaitable[None]],
+    *,
+    clock: Clock,
+    backoff: Backoff,
+    worked_since: Callable[[], float | None] | None = None,
+) -> None:
+    """Run `run` again and again, pausing by `backoff` after each end, or as long as the error asks for.
 
     A failure is logged when it is another than the one before; so is the end of the trouble, once a run has lasted.
+    What takes long before it works at all says with `worked_since` from when it did in its last run, by the clock's
+    monotonic time, or None: to fail slowly is not to have lasted.
     """
     told: str | None = None
     while True:
-        began = clock.monotonic()
+        began, fault = clock.monotonic(), "it ended by itself"
+        cause: Exception | None = None
         try:
             await run()
-            fault = "it ended by itself"
         except Exception as error:  # noqa: BLE001 - atop a loop that logs
-            fault = f"{type(error).__name__}: {error}"
-        if backoff.succeeded_for(clock.monotonic() - began) and told is not None:
+            cause, fault = _telling(error), f"{type(error).__name__}: {error}"
+        worked = worked_since() if worked_since is not None else began
+        if worked is not None and backoff.succeeded_for(clock.monotonic() - worked) and told is not None:
             log.info("part had recovered", part=name)
             told = None
         if fault != told:
             log.warning("part failed, will be run again", part=name, error=fault)
             told = fault
-        await clock.sleep(backoff.next_delay())
+        await clock.sleep(backoff.next_delay(cause))
+
+
+def _telling(error: Exception) -> Exception:
+    """Return the error itself, or the first of ours among several that happened at once."""
+    if not isinstance(error, ExceptionGroup):
+        return error
+    return next((one for one in map(_telling, error.exceptions) if isinstance(one, GatewayError)), error)
 
 
 async def until_asked_to_stop() -> None:

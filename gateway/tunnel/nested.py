@@ -60,7 +60,7 @@ class Nested:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+        self, _kind: type[BaseException] | None, _fault: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self._open = False
         try:
@@ -69,7 +69,8 @@ class Nested:
         finally:
             for pump in self._pumps:
                 pump.cancel()
-            await self._group.__aexit__(kind, fault, trace)
+            # Not told of the body's error: a group would wrap it, and no pump is to blame for it.
+            await self._group.__aexit__(None, None, None)
 
     async def connect(self, host: str, port: int) -> socket.socket:
         """Return one end of a pair of sockets; the other is carried to the console's own tunnel port.

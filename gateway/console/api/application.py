@@ -43,6 +43,7 @@ def application(rooms: Rooms) -> web.Application:
         rooms.watchers.close()
         await rooms.echoes.close()
         await rooms.tunnels.close()
+        await rooms.nested.close()
 
     app.router.add_route("GET", openapi.SELF, describe, expect_handler=door.expected)
     for route in TABLE:

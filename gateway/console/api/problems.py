@@ -3,7 +3,7 @@
 from aiohttp import web
 from pydantic import ValidationError
 
-from gateway.console import auth, errors, limits, pairing
+from gateway.console import auth, errors, limits, nested, pairing
 from gateway.console.api import echoes, tunnels, watchers
 from gateway.console.store import database, reading
 from gateway.contract.problems import Fault, Problem, problem_of
@@ -96,6 +96,7 @@ STATUS: dict[type[GatewayError], int] = {
     errors.TokenUnknownError: 404,
     keys.KeyUnreadableError: 422,
     limits.TooOftenError: 429,
+    nested.TooManyNestedError: 503,
     pairing.PairingTokenExpiredError: 410,
     pairing.PairingTokenRevokedError: 410,
     pairing.PairingTokenUnknownError: 404,

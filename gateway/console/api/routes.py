@@ -12,6 +12,7 @@ from gateway.console.api.tunnels import Tunnels
 from gateway.console.api.watchers import Watchers
 from gateway.console.auth import Doorkeeper
 from gateway.console.fleet import Fleet
+from gateway.console.nested import Nested
 from gateway.console.pairing import Pairing
 from gateway.console.records import Caller, Project
 from gateway.console.store.database import Store
@@ -46,6 +47,7 @@ class Rooms:
     authority: Authority
     watchers: Watchers
     streams: Streams
+    nested: Nested
     clock: Clock
     echoes: Echoes = field(default_factory=Echoes)
     tunnels: Tunnels = field(default_factory=Tunnels)

@@ -1,7 +1,7 @@
 """This file is the API: the one table of its routes."""
 
-from gateway.console import errors, limits, pairing
-from gateway.console.api import echo, echoes, handlers, problems, streams, tunnel, tunnels
+from gateway.console import errors, limits, nested, pairing
+from gateway.console.api import echo, echoes, handlers, nest, problems, streams, tunnel, tunnels
 from gateway.console.api.routes import Route
 from gateway.identity import authority, keys
 from gateway.identity import pairing as conversation
@@ -49,6 +49,15 @@ TABLE = (
         status=101,
         public=True,
         errors=(limits.TooOftenError, echoes.TooManyEchoesError, problems.UpgradeMissingError),
+    ),
+    Route(
+        "GET",
+        nest.PATH,
+        "openNested",
+        nest.open_nested,
+        status=101,
+        public=True,
+        errors=(nested.TooManyNestedError, problems.UpgradeMissingError),
     ),
     Route("GET", "/api/v1/whoami", "whoAmI", handlers.who_am_i),
     Route("GET", TOKENS, "listRegistrationTokens", handlers.list_tokens),

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from gateway.appliance.identity import Identity, Paired
 from gateway.appliance.link import Link
+from gateway.appliance.outward import Choice, Outward, Way
 from gateway.commands.journal import Journal
 from gateway.contract.commands import Command
 from gateway.contract.events import Event
@@ -33,6 +34,7 @@ from gateway.identity.authority import Authority
 from gateway.kit import files, supervise
 from gateway.tunnel.acceptor import accepting
 from gateway.tunnel.channel import Channel, ChannelClosedError
+from gateway.tunnel.roads import Direct
 from tests.fakes.clock import HandClock
 from tests.fakes.wishes import WHEN
 
@@ -86,6 +88,9 @@ class Talk:
     def cut(self) -> None:
         """Break the connection without a word, as a lost network does."""
         self.channel._connection.transport.abort()
+
+
+STRAIGHT = Outward(Direct(), Direct(), Choice(Way.DIRECT))
 
 
 class ScriptedConsole:
@@ -155,7 +160,7 @@ async def conversation(
     state = files.make_private_directory(directory / "state")
     async with console.listening(), Journal.open(state / "journal.db", clock=clock) as journal:
         identity = Identity.open(state)
-        link = Link(identity, console.pair(identity), journal, clock=clock, accounts=accounts)
+        link = Link(identity, console.pair(identity), journal, clock=clock, accounts=accounts, outward=STRAIGHT)
         talks = Conversation(console, journal, clock)
         async with supervise.running(link=link.run(boot_id=boot_id or uuid4(), first=0.01, cap=0.01)):
             yield talks

@@ -128,7 +128,8 @@ async def test_a_man_in_the_middle_who_shows_the_real_authority_is_not_spoken_to
     identity = Identity.open(files.make_private_directory(tmp_path / "state"))
     async with Between(tmp_path / "between", console).listening() as between:
         error = await refused(identity, await token_leading_to(console, between.url))
-    assert error.code == "console.unreachable"
+    assert error.code == "pairing.tls_opened"
+    assert "certificate authority" in str(error.facts["issuer"])
     assert between.received == [f"GET {PATH}"]
 
 
