@@ -21,6 +21,7 @@ from gateway.tunnel.engine import Engine
 SUBPROTOCOL = "pcg.yamux.v1"
 LARGEST_ANSWER = 32 * 1024
 HEAD_END = b"\r\n\r\n"
+BODY_HEADERS = (b"content-length:", b"transfer-encoding:")
 
 
 class Handshake(asyncio.Protocol):
@@ -47,15 +48,24 @@ class Handshake(asyncio.Protocol):
         at = self._answer.find(HEAD_END)
         if at < 0 and len(self._answer) <= LARGEST_ANSWER:
             return
-        head = self._answer[: at + len(HEAD_END)] if at >= 0 else self._answer
+        if at < 0 or not self._answer.startswith(b"HTTP/1.1 101"):
+            self._refused(at)
+            return
+        head = self._answer[: at + len(HEAD_END)]
         self._protocol.receive_data(bytes(head))
-        if at < 0 or not head.startswith(b"HTTP/1.1 101"):
-            self._protocol.receive_eof()
         fault = self._protocol.handshake_exc
         if self._protocol.state is State.OPEN and fault is None:
             self._succeed(bytes(self._answer[len(head) :]))
         else:
             self._fail(fault or InvalidMessage("the answer is no WebSocket handshake"))
+
+    def _refused(self, at: int) -> None:
+        """Take in an answer that is no handshake; its body goes unread, what counts is in its head."""
+        lines = bytes(self._answer[:at]).split(b"\r\n") if at >= 0 else [bytes(self._answer)]
+        kept = [line for line in lines if not line.lower().startswith(BODY_HEADERS)]
+        self._protocol.receive_data(b"\r\n".join([*kept, b"Content-Length: 0", b"", b""]))
+        self._protocol.receive_eof()
+        self._fail(self._protocol.handshake_exc or InvalidMessage("the answer is no WebSocket handshake"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is closed before the handshake is over."""

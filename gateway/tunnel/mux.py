@@ -345,9 +345,14 @@ class Mux:
                 break
             else:
                 left -= self._one_frame(out, happened, now)
-            if self.pace.marker_due:
-                out.append(frames.pack(PING, SYN, 0, self.pace.marker(now)))
+            self._mark(out, now)
+        # The cap may have shrunk since: what is under way beyond it has to be marked, or nothing would go on.
+        self._mark(out, now)
         return out, happened
+
+    def _mark(self, out: list[Bytes], now: float) -> None:
+        if self.pace.marker_due:
+            out.append(frames.pack(PING, SYN, 0, self.pace.marker(now)))
 
     def _one_frame(self, out: list[Bytes], happened: list[Happening], now: float) -> int:
         stream = cast("_Stream", self._schedule.next())

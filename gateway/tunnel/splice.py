@@ -15,6 +15,8 @@ from gateway.tunnel.frames import Bytes, Reset
 from gateway.tunnel.stream import Stream
 
 HIGH, LOW = 256 * 1024, 64 * 1024
+AT_ONCE = 4096
+"""Bytes up to which a lone piece is passed on at once; larger ones wait for the others of this turn of the loop."""
 CUT_AT_ONCE = struct.pack("ii", 1, 0)
 
 
@@ -34,6 +36,8 @@ class _Joint(asyncio.Protocol):
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._transport: asyncio.Transport
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[Bytes] = []
         self._full = False
         self._owed = 0
         self._half = 0
@@ -79,13 +83,16 @@ class _Joint(asyncio.Protocol):
     def came(self, payload: Bytes) -> None:
         size = len(payload)
         self.received += size
-        self._transport.write(payload)
-        if self._full:
-            self._owed += size
+        if size > AT_ONCE or self._waiting:
+            if not self._waiting:
+                self._loop.call_soon(self._pass_on)
+            self._waiting.append(payload)
         else:
-            self._stream.was_read(size)
+            self._transport.write(payload)
+            self._acknowledge(size)
 
     def ended(self) -> None:
+        self._pass_on()
         self._transport.write_eof()
         self._half_over()
 
@@ -99,6 +106,18 @@ class _Joint(asyncio.Protocol):
 
     def room(self) -> None:
         self._transport.resume_reading()
+
+    def _pass_on(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._transport.writelines(waiting)
+            self._acknowledge(sum(map(len, waiting)))
+
+    def _acknowledge(self, size: int) -> None:
+        if self._full:
+            self._owed += size
+        else:
+            self._stream.was_read(size)
 
     def _half_over(self) -> None:
         self._half += 1
