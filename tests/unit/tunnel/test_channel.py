@@ -175,9 +175,11 @@ async def test_who_is_cancelled_while_closing_leaves_no_connection(tmp_path: Pat
             closing = group.create_task(channel.close())
             await asyncio.sleep(0.05)
             closing.cancel()
-        async with asyncio.timeout(20):
-            await channel._connection.wait_closed()
-        over.set()
+        try:
+            async with asyncio.timeout(10):
+                await channel._connection.wait_closed()
+        finally:
+            over.set()
 
 
 async def test_a_message_nobody_takes_is_given_up_and_the_channel_with_it(tmp_path: Path) -> None:
