@@ -67,7 +67,7 @@ class Trail:
             await self._write(outcome, **facts)
         except GatewayError as fault:
             # What happened has happened; the log is the last place that can tell.
-            log.exception("audit entry lost", trace=str(self.trace), outcome=outcome, code=fault.code, **facts)
+            log.exception("audit entry lost", trace=str(self.trace), outcome=outcome, because=fault.code, **facts)
 
     async def _write(self, outcome: AuditOutcome, **facts: str | float | None) -> None:
         now = self.clock.now()
