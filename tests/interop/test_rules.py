@@ -49,8 +49,9 @@ async def test_rule_frames_one_of_a_whole_window_ends_the_session_unless_a_progr
     """hashicorp/yamux makes one frame of each Write, as large as the credit."""
     async with meeting() as (our, their):
         stream, _ = await their.open(asking("sink"))
-        await their.send(stream, FIRST_WINDOW, piece=65536)
-        await their.send(stream, 65537, piece=65537)
+        await their.send(stream, 65536, piece=65536)
+        with suppress(ForeignError):  # the header is enough for the end: the rest may find nobody
+            await their.send(stream, 65537, piece=65537)
         async with asyncio.timeout(SOON):
             fault = await our.session.closed()
             await their.wait_closed()
