@@ -23,6 +23,8 @@ ANSWER_LIMIT = 20.0
 HEADER_LIMIT = 16 * 1024
 TALK_LIMIT = 64 * 1024
 """Bytes of everything a proxy may say before it connects, interim answers included."""
+NOT_KNOWN = ("Unexpected SOCKS authentication", "No acceptable authentication", "Username and password")
+"""How the SOCKS library begins to say that a proxy wants credentials, or others: it has no code for that."""
 SHAPE = re.compile(r"(http|socks5)://([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})/?", re.ASCII)
 
 
@@ -179,6 +181,8 @@ class HttpProxy:
                 return event
             if event is h11.NEED_DATA:
                 piece = await loop.sock_recv(connected, 4096)
+                if not taken and not piece.startswith(b"HTTP/"[: len(piece)]):
+                    raise ProxyBrokenError(f"what answers at {self.address} does not speak HTTP")
                 taken += len(piece)
                 talk.receive_data(piece)
         raise ProxyBrokenError(f"the proxy {self.address} says more than {TALK_LIMIT} bytes and no answer")
@@ -242,7 +246,7 @@ class Socks5:
     def _refusal(self, fault: python_socks.ProxyError, target: str) -> ProxyError:
         said = _plain(str(fault).encode())
         match fault.error_code:
-            case None if "authentication method" in said or said.startswith("Username and password"):
+            case None if said.startswith(NOT_KNOWN):
                 known = self.address.credentials is not None
                 way = "user or password is wrong" if known else "name a file of user:password in proxy_credentials_file"
                 return ProxyAuthenticationError(f"the proxy {self.address} wants credentials: {way}")

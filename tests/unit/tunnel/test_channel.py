@@ -1,47 +1,19 @@
 """This file is the promises of the command channel, over real mutual TLS on loopback."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from gateway.identity import authority, keys, tls
-from gateway.identity.authority import Authority
+from gateway.identity import authority, tls
 from gateway.tunnel.acceptor import accepting
 from gateway.tunnel.channel import Channel, ChannelClosedError
 from gateway.tunnel.dialer import ConsoleNotTrustedError, DialError, dial
+from tests.fakes.ends import Ends
 
-NOW = datetime.now(UTC)  # noqa: TID251 - the TLS library uses the machine's clock
 LIMIT = 64 * 1024
-
-
-class Ends:
-    """An authority, a console's context and an appliance's."""
-
-    def __init__(self, directory: Path) -> None:
-        self.authority = Authority.open(directory / "ca", now=NOW)
-        self.directory = directory
-        self.gateway = uuid4()
-        server_key = keys.keep(directory / "server.key")
-        issued = self.authority.sign_server(server_key.public_key(), ["127.0.0.1"], now=NOW)
-        (directory / "server.pem").write_text(issued.pem)
-        client_key = keys.keep(directory / "client.key")
-        request = authority.certificate_request(client_key)
-        (directory / "client.pem").write_text(self.authority.sign_gateway(request, self.gateway, now=NOW).pem)
-
-    @property
-    def server(self) -> ssl.SSLContext:
-        return tls.server(self.directory / "server.pem", self.directory / "server.key", clients=self.authority.trust)
-
-    @property
-    def client(self) -> ssl.SSLContext:
-        certificate, key = self.directory / "client.pem", self.directory / "client.key"
-        return tls.client(self.authority.trust, certificate=certificate, key=key)
 
 
 @asynccontextmanager
@@ -88,7 +60,6 @@ async def test_who_shows_no_certificate_is_not_let_in(tmp_path: Path) -> None:
 
 
 async def test_another_authoritys_console_is_not_trusted(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
     ends, other = Ends(tmp_path), Ends(tmp_path / "other")
     async with console(other, echo) as url:
         with pytest.raises(ConsoleNotTrustedError):
