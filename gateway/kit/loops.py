@@ -6,16 +6,9 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, TypeVar
-
-try:
-    import uvloop
-except ImportError:
-    uvloop = None  # type: ignore[assignment]
-try:
-    import aiofastnet
-except ImportError:
-    aiofastnet = None  # type: ignore[assignment]
 
 Answer = TypeVar("Answer")
 
@@ -32,21 +25,19 @@ class Loop(StrEnum):
 
 def best() -> Loop:
     """Return the fastest loop that is installed."""
-    if uvloop is None:
+    if find_spec("uvloop") is None:
         return Loop.DEFAULT
-    return Loop.UVLOOP if aiofastnet is None else Loop.FAST
+    return Loop.UVLOOP if find_spec("aiofastnet") is None else Loop.FAST
 
 
 def factory(kind: Loop) -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return what makes such a loop; it must be installed."""
-    match kind:
-        case Loop.DEFAULT:
-            return asyncio.new_event_loop
-        case Loop.UVLOOP:
-            return uvloop.new_event_loop
-        case Loop.FAST:
-            made: Callable[[], asyncio.AbstractEventLoop] = aiofastnet.loop_factory(uvloop.new_event_loop)
-            return made
+    """Return what makes such a loop. Raises ImportError when it is not installed."""
+    made: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    if kind is not Loop.DEFAULT:
+        made = import_module("uvloop").new_event_loop
+    if kind is Loop.FAST:
+        made = import_module("aiofastnet").loop_factory(made)
+    return made
 
 
 def run(main: Coroutine[Any, Any, Answer], *, kind: Loop | None = None) -> Answer:

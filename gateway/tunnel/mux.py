@@ -16,9 +16,7 @@ A fault of one stream resets that stream. The session ends (ProtocolBrokenError)
 any more: malformed, wrong parity, beyond credit, a flood.
 """
 
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
-from typing import cast
+from collections import OrderedDict
 
 from gateway.kit.errors import GatewayError, Remedy
 from gateway.tunnel import frames, windows
@@ -40,16 +38,15 @@ from gateway.tunnel.frames import (
     Reset,
 )
 from gateway.tunnel.happenings import Data, Ended, GoneAway, Happening, Opened, Room, WasReset
-from gateway.tunnel.limits import FIRST_WINDOW, INTERACTIVE_FRAME, MESSAGE, QUEUED_PONGS, TOMBSTONES, Limits
+from gateway.tunnel.limits import FIRST_WINDOW, TOMBSTONES, Limits
+from gateway.tunnel.outgoing import Outgoing
 from gateway.tunnel.pace import Pace
-from gateway.tunnel.schedule import Lane, Schedule
+from gateway.tunnel.schedule import Lane
+from gateway.tunnel.streamstate import StreamState
 from gateway.tunnel.windows import Budget, ReceiveWindow
 
-QUEUE_FULL, QUEUE_LOW = 128 * 1024, 64 * 1024
-"""Bytes that wait to be sent on one stream: from the first on the sender should pause, below the second go on."""
 BYTES_PER_TOKEN = 16 * 1024
-OVERDRAFT = 64 * 1024
-"""Bytes that lively streams may have under way beyond the cap."""
+"""Bytes of data that earn a peer one more PING and one more control frame."""
 
 
 class NoMoreStreamsError(GatewayError):
@@ -57,29 +54,6 @@ class NoMoreStreamsError(GatewayError):
 
     code = "tunnel.no_more_streams"
     remedy = Remedy.RETRY
-
-
-@dataclass(slots=True, eq=False)
-class _Stream:
-    """One stream as the mux sees it."""
-
-    id: int
-    lane: Lane
-    window: ReceiveWindow
-    credit: int = FIRST_WINDOW
-    queue: deque[memoryview] = field(default_factory=deque)
-    queued: int = 0
-    flags: int = 0
-    """SYN or ACK, to be sent with the first frame."""
-    ending: bool = False
-    ended: bool = False
-    peer_ended: bool = False
-    told_full: bool = False
-    answered: bool = True
-    scheduled: bool = False
-    spent: int = 0
-    rested_at: float = 0.0
-    read_at: float = 0.0
 
 
 class Mux:
@@ -90,13 +64,10 @@ class Mux:
         self._parity = 1 if dialler else 0
         self._next_id = 1 if dialler else 2
         self._last_peer_id = 0
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, StreamState] = {}
         self._gone: OrderedDict[int, None] = OrderedDict()
         self._unanswered = 0
         self._reader = FrameReader(self._frame, largest=self._limits.frame)
-        self._controls: deque[bytes] = deque()
-        self._pongs: deque[int] = deque()
-        self._schedule = Schedule()
         self._budget = Budget(self._limits.budget)
         self._pings_allowed = Bucket(rate=self._limits.pings, depth=2 * self._limits.pings, now=now)
         self._controls_allowed = Bucket(rate=self._limits.controls, depth=4 * self._limits.controls, now=now)
@@ -104,6 +75,7 @@ class Mux:
         self._now = now
         self._going = False
         self.pace = Pace(now)
+        self._out = Outgoing(self.pace)
 
     # -- what is there
 
@@ -149,7 +121,7 @@ class Mux:
         else:
             self._on_stream(kind, flags, stream_id, length, payload)
 
-    def _data(self, stream: _Stream, payload: Bytes) -> None:
+    def _data(self, stream: StreamState, payload: Bytes) -> None:
         size = len(payload)
         stream.window.received(size)
         tokens = size / BYTES_PER_TOKEN
@@ -180,8 +152,7 @@ class Mux:
             self._data(stream, payload)
         elif kind == WINDOW and length:
             stream.credit = windows.added(stream.credit, length)
-            if stream.queue:
-                self._schedule.add(stream, self._now)
+            self._out.wake(stream, self._now)
         if flags & FIN and not stream.peer_ended:
             stream.peer_ended = True
             self._happened.append(Ended(stream_id))
@@ -199,7 +170,7 @@ class Mux:
         stream = self._new(stream_id, Lane.AUTO)
         stream.answered = False
         self._unanswered += 1
-        self._controls.append(frames.pack(WINDOW, ACK, stream_id, 0))
+        self._out.say(frames.pack(WINDOW, ACK, stream_id, 0))
         self._happened.append(Opened(stream_id))
 
     def _is_busy(self) -> bool:
@@ -211,7 +182,7 @@ class Mux:
 
     def _refuse(self, stream_id: int) -> None:
         self._remember(stream_id)
-        self._controls.append(frames.pack(WINDOW, RST, stream_id, Reset.BUSY))
+        self._out.say(frames.pack(WINDOW, RST, stream_id, Reset.BUSY))
 
     def _to_nobody(self, kind: int, flags: int, stream_id: int, length: int) -> None:
         """A frame for a stream that is gone is harmless; one for a stream that never was is answered with RST."""
@@ -221,16 +192,16 @@ class Mux:
             raise ProtocolBrokenError(f"{length} bytes for stream {stream_id}, which is not open")
         self._pay_control()
         self._remember(stream_id)
-        self._controls.append(frames.pack(WINDOW, RST, stream_id, Reset.UNSPECIFIED))
+        self._out.say(frames.pack(WINDOW, RST, stream_id, Reset.UNSPECIFIED))
 
     def _ping(self, flags: int, value: int) -> None:
         if flags & ACK:
             if not self.pace.echoed(value, self._now):
                 self._pay_control()
             return
-        if not self._pings_allowed.take(self._now) or len(self._pongs) >= QUEUED_PONGS:
+        if not self._pings_allowed.take(self._now):
             raise ProtocolBrokenError("the peer floods with PING")
-        self._pongs.append(value)
+        self._out.echo(value)
 
     def _pay_control(self) -> None:
         if not self._controls_allowed.take(self._now):
@@ -264,14 +235,7 @@ class Mux:
         stream = self._streams.get(stream_id)
         if stream is None or stream.ending:
             return True
-        size = len(data)
-        if size:
-            stream.queue.append(memoryview(data))
-            stream.queued += size
-            if stream.credit:
-                self._schedule.add(stream, now)
-        stream.told_full = stream.told_full or stream.queued >= QUEUE_FULL
-        return not stream.told_full
+        return self._out.queue(stream, data, now)
 
     def end(self, stream_id: int, now: float) -> None:
         """Say that nothing follows what is queued. Twice is as good as once."""
@@ -290,7 +254,7 @@ class Mux:
             return
         self._forget(stream)
         if stream.flags & SYN == 0:
-            self._controls.append(frames.pack(WINDOW, RST, stream_id, reason))
+            self._out.say(frames.pack(WINDOW, RST, stream_id, reason))
 
     def read(self, stream_id: int, size: int, now: float) -> None:
         """Take note that data was read, so that the peer may send more."""
@@ -300,7 +264,7 @@ class Mux:
         stream.read_at = now
         credit = stream.window.read(size, now=now, round_trip=self.pace.round_trip)
         if credit and not stream.peer_ended:
-            self._controls.append(frames.pack(WINDOW, self._first_flags(stream), stream_id, credit))
+            self._out.say(frames.pack(WINDOW, stream.first_flags(), stream_id, credit))
 
     def answered(self, stream_id: int) -> None:
         """Take note that a stream of the peer was answered; streams that are not are limited in number."""
@@ -317,13 +281,13 @@ class Mux:
 
     def ping(self, now: float) -> None:
         """Ask the peer for a sign of life."""
-        self._controls.append(frames.pack(PING, SYN, 0, self.pace.marker(now)))
+        self._out.say(frames.pack(PING, SYN, 0, self.pace.marker(now)))
 
     def go_away(self, code: GoAway = GoAway.NORMAL) -> None:
         """Say that no new streams are opened or taken; those that are open go on."""
         if not self._going:
             self._going = True
-            self._controls.append(frames.pack(GO_AWAY, 0, 0, code))
+            self._out.say(frames.pack(GO_AWAY, 0, 0, code))
 
     def stop_opening(self) -> None:
         """Open no more streams, because the peer goes away."""
@@ -331,99 +295,37 @@ class Mux:
 
     def take(self, room: int, now: float) -> tuple[list[Bytes], list[Happening]]:
         """Return the bytes to send now, whole frames, about `room` of them; and the streams with room again."""
-        out: list[Bytes] = []
-        happened: list[Happening] = []
-        left = room
-        while left > 0:
-            if self._pongs:
-                out.append(frames.pack(PING, ACK, 0, self._pongs.popleft()))
-                left -= 12
-            elif self._controls:
-                out.append(self._controls.popleft())
-                left -= 12
-            elif self._schedule.idle or self.pace.room <= (0 if self._schedule.only_bulk else -OVERDRAFT):
-                break
-            else:
-                left -= self._one_frame(out, happened, now)
-            self._mark(out, now)
-        # The cap may have shrunk since: what is under way beyond it has to be marked, or nothing would go on.
-        self._mark(out, now)
-        return out, happened
-
-    def _mark(self, out: list[Bytes], now: float) -> None:
-        if self.pace.marker_due:
-            out.append(frames.pack(PING, SYN, 0, self.pace.marker(now)))
-
-    def _one_frame(self, out: list[Bytes], happened: list[Happening], now: float) -> int:
-        stream = cast("_Stream", self._schedule.next())
-        limit = INTERACTIVE_FRAME if self._schedule.is_lively(now) else MESSAGE - frames.HEADER.size
-        wanted = min(limit, stream.credit)
-        header_at = len(out)
-        out.append(b"")
-        size = 0
-        queue = stream.queue
-        while queue and size < wanted:
-            piece = queue[0]
-            if len(piece) <= wanted - size:
-                out.append(queue.popleft())
-                size += len(piece)
-            else:
-                part = wanted - size
-                out.append(piece[:part])
-                queue[0] = piece[part:]
-                size += part
-        stream.queued -= size
-        stream.credit -= size
-        flags = self._first_flags(stream)
-        if stream.ending and not queue:
-            flags |= FIN
-        out[header_at] = frames.pack(DATA, flags, stream.id, size)
-        self.pace.sent += size
-        self._controls_allowed.pay(size / BYTES_PER_TOKEN)
-        self._schedule.sent(stream, size, now)
-        if queue:
-            if stream.credit:
-                self._schedule.add(stream, now)
-        else:
-            stream.rested_at = now
-        if stream.told_full and stream.queued < QUEUE_LOW:
-            stream.told_full = False
-            happened.append(Room(stream.id))
-        if flags & FIN:
-            stream.ended = True
+        taken = self._out.take(room, now)
+        self._controls_allowed.pay(taken.data / BYTES_PER_TOKEN)
+        for stream in taken.ended:
             self._forget_if_over(stream)
-        return size + frames.HEADER.size
+        return taken.pieces, [Room(number) for number in taken.roomy if number in self._streams]
 
     # -- the streams
 
-    def _new(self, stream_id: int, lane: Lane) -> _Stream:
+    def _new(self, stream_id: int, lane: Lane) -> StreamState:
         window = ReceiveWindow(self._budget, largest=self._limits.window, now=self._now)
-        stream = _Stream(stream_id, lane, window, read_at=self._now)
+        stream = StreamState(stream_id, lane, window, read_at=self._now)
         self._streams[stream_id] = stream
         return stream
 
-    def _first_flags(self, stream: _Stream) -> int:
-        flags, stream.flags = stream.flags, 0
-        return flags
-
-    def _say_end(self, stream: _Stream) -> None:
-        self._controls.append(frames.pack(DATA, FIN | self._first_flags(stream), stream.id, 0))
+    def _say_end(self, stream: StreamState) -> None:
+        self._out.say(frames.pack(DATA, FIN | stream.first_flags(), stream.id, 0))
         stream.ended = True
         self._forget_if_over(stream)
 
-    def _forget_if_over(self, stream: _Stream) -> None:
+    def _forget_if_over(self, stream: StreamState) -> None:
         if stream.ended and stream.peer_ended:
             self._forget(stream)
 
-    def _forget(self, stream: _Stream) -> None:
+    def _forget(self, stream: StreamState) -> None:
         del self._streams[stream.id]
-        self._schedule.remove(stream)
+        self._out.drop(stream)
         stream.window.dropped()
-        stream.queue.clear()
         self._waits_no_more(stream)
         self._remember(stream.id)
 
-    def _waits_no_more(self, stream: _Stream) -> None:
+    def _waits_no_more(self, stream: StreamState) -> None:
         """A stream that is gone waits for no answer."""
         if not stream.answered:
             stream.answered = True
