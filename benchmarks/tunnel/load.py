@@ -10,7 +10,8 @@ from typing import Any
 from benchmarks.tunnel.processes import Place
 from benchmarks.tunnel.tools import Tools
 
-LIMIT = 120.0
+SLACK = 60.0
+MOST_BESIDE = 60.0
 
 
 class LoadBrokeError(Exception):
@@ -57,26 +58,35 @@ class Load:
 
     def bulk(self, port: int, direction: str, streams: int, *, warm: float, seconds: float) -> Bulk:
         """Saturate `streams` streams "down" (target to user) or "up"."""
-        return Bulk(**self._said(self._user(port, direction, streams, warm, seconds, self._counters)))
+        return Bulk(**_said(self._user(port, direction, streams, warm, seconds, self._counters)))
 
-    def open_times(self, port: int, count: int) -> Times:
-        """Open streams one after the other: from connect to the first byte echoed."""
-        return Times(**self._said(self._user(port, "open", count)))
+    def open_times(self, port: int, count: int, *, rest: float = 0.0) -> Times:
+        """Open streams one after the other, `rest` seconds apart: from connect to the first byte echoed."""
+        return Times(**_said(self._user(port, "open", count, rest)))
 
     def request_times(self, port: int, seconds: float) -> Times:
         """Ask 64 bytes and get them back, one by one, on a connection of its own."""
-        return Times(**self._said(self._user(port, "ask", seconds)))
+        return Times(**_said(self._user(port, "ask", seconds)))
 
     def request_times_beside(self, port: int, streams: int, *, warm: float, seconds: float) -> tuple[Times, Bulk]:
-        """The same while `streams` bulk streams saturate downwards."""
-        bulk = self._user(port, "down", streams, warm, seconds + 0.2, self._counters)
-        try:
-            self._wait(warm)
+        """The same while `streams` bulk streams saturate downwards, from before the first request to after the last."""
+        with self.begun(port, "down", streams, warm=warm, seconds=MOST_BESIDE) as bulk:
+            self.wait(warm)
             times = self.request_times(port, seconds)
-            return times, Bulk(**self._said(bulk))
+            return times, bulk.ended()
+
+    @contextmanager
+    def begun(self, port: int, direction: str, streams: int, *, seconds: float, warm: float = 1.0) -> Iterator["Begun"]:
+        """Have bulk run beside the body; with no streams there is none."""
+        if streams == 0:
+            yield Begun(None, seconds)
+            return
+        user = self._user(port, direction, streams, warm, seconds, self._counters)
+        try:
+            yield Begun(user, seconds)
         finally:
-            bulk.kill()
-            bulk.wait()
+            user.kill()
+            user.communicate()
 
     @contextmanager
     def holding(self, port: int, streams: int, *, stalled: bool = False) -> Iterator[None]:
@@ -91,7 +101,8 @@ class Load:
             user.kill()
             user.communicate()
 
-    def _wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
+        """Let things settle."""
         subprocess.run(["sleep", str(seconds)], check=True)
 
     def _user(self, port: int, *words: object) -> subprocess.Popen[str]:
@@ -100,18 +111,38 @@ class Load:
             self.console.command(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    def _said(self, user: subprocess.Popen[str]) -> dict[str, Any]:
-        try:
-            out, err = user.communicate(timeout=LIMIT)
-        except subprocess.TimeoutExpired as fault:
-            raise LoadBrokeError("the user's program did not end") from fault
-        finally:
-            user.kill()
-            user.wait()
-        if user.returncode != 0:
-            raise LoadBrokeError(err.strip())
-        found: dict[str, Any] = json.loads(out)
-        return found
+
+@dataclass(frozen=True)
+class Begun:
+    """Bulk that runs."""
+
+    user: subprocess.Popen[str] | None
+    seconds: float
+
+    def result(self) -> Bulk:
+        """Wait for its end. Raises LoadBrokeError."""
+        assert self.user is not None
+        return Bulk(**_said(self.user, limit=self.seconds + SLACK))
+
+    def ended(self) -> Bulk:
+        """End it now. Raises LoadBrokeError."""
+        assert self.user is not None
+        self.user.terminate()
+        return self.result()
+
+
+def _said(user: subprocess.Popen[str], *, limit: float = SLACK) -> dict[str, Any]:
+    try:
+        out, err = user.communicate(timeout=limit)
+    except subprocess.TimeoutExpired as fault:
+        raise LoadBrokeError("the user's program did not end") from fault
+    finally:
+        user.kill()
+        user.wait()
+    if user.returncode != 0:
+        raise LoadBrokeError(err.strip())
+    found: dict[str, Any] = json.loads(out)
+    return found
 
 
 @contextmanager

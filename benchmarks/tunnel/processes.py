@@ -68,8 +68,12 @@ class Processes:
         give_up = time.monotonic() + START_LIMIT
         while not place.listens(port):
             if time.monotonic() > give_up or any(one.poll() is not None for one in self.running):
-                raise DidNotStartError(f"nobody listens on port {port}; its log says: {self.log.read_text()[-600:]}")
+                raise DidNotStartError(f"nobody listens on port {port}; its log says: {self.last_words()}")
             time.sleep(PAUSE)
+
+    def last_words(self) -> str:
+        """Return the end of the log."""
+        return self.log.read_text(errors="replace")[-600:].strip() or "nothing"
 
     def pids(self) -> list[int]:
         """Return the programs started here and everything they started."""

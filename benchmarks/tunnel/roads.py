@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from benchmarks.tunnel.load import LoadBrokeError
 from benchmarks.tunnel.processes import Place, Processes, free_port, processes
 from benchmarks.tunnel.tools import Tools
 
@@ -72,7 +73,12 @@ def laid(road: Road, site: Site, target: int) -> Iterator[Laid]:
         processes(site.tools.directory / f"{word}-appliance.log") as appliance,
     ):
         ends = Ends(console, appliance)
-        yield Laid(road.start(site, ends, target), ends)
+        try:
+            yield Laid(road.start(site, ends, target), ends)
+        except LoadBrokeError as fault:
+            raise LoadBrokeError(
+                f"{fault}\nconsole: {console.last_words()}\nappliance: {appliance.last_words()}"
+            ) from fault
 
 
 class Stunnel:
@@ -102,7 +108,8 @@ class Stunnel:
         certificates = tools.certificates
         common = [
             "foreground = yes", "pid =", "debug = err", "socket = l:TCP_NODELAY=1", "socket = r:TCP_NODELAY=1",
-            "[road]", f"CAfile = {certificates.authority}", f"cert = {certificates.certificate}", f"key = {certificates.key}",
+            "[road]",
+            f"CAfile = {certificates.authority}", f"cert = {certificates.certificate}", f"key = {certificates.key}",
             "verifyChain = yes", "sslVersionMin = TLSv1.3",
         ]  # fmt: skip
         path.write_text("\n".join([*common, *lines, ""]))

@@ -1,7 +1,8 @@
 /* This file is the user before a road: it makes the load through 127.0.0.1:PORT and prints what it saw as JSON.
  *
  *   user PORT down|up STREAMS WARM SECONDS COUNTERS   bytes that arrived in SECONDS, after WARM seconds
- *   user PORT open TIMES                              microseconds from connect to the first byte echoed
+ *   (bulk ends early, with its result, on SIGTERM)
+ *   user PORT open TIMES REST                         microseconds from connect to the first byte echoed, REST apart
  *   user PORT ask SECONDS                             microseconds of a 64-byte request and its answer, one by one
  *   user PORT hold|stall STREAMS                      open idle streams, or ones that are never read; until stdin ends
  */
@@ -12,26 +13,39 @@
 enum { MOST = 1 << 20 };
 
 static int port;
+static volatile sig_atomic_t told_to_end;
 static double *times;
 static int taken;
 
-static int opened(char word) {
+/* Connect and say the first word, with what follows it in the same packet. */
+static int opened(const char *words) {
     int s = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in address = loopback(port);
     if (connect(s, (struct sockaddr *)&address, sizeof address) < 0) die("connect");
     without_delay(s);
-    if (send(s, &word, 1, MSG_NOSIGNAL) != 1) die("send");
+    ssize_t size = strlen(words);
+    if (send(s, words, size, MSG_NOSIGNAL) != size) die("send");
     return s;
 }
 
-static void asked(int s, int size) {
-    char text[REQUEST] = {0};
-    if (send(s, text, size, MSG_NOSIGNAL) != size) die("send");
+static void answered(int s, int size) {
+    char text[REQUEST];
     for (int have = 0; have < size;) {
         ssize_t n = recv(s, text, size - have, 0);
         if (n <= 0) die("the road cut a request");
         have += n;
     }
+}
+
+static void asked(int s) {
+    static const char text[REQUEST];
+    if (send(s, text, REQUEST, MSG_NOSIGNAL) != REQUEST) die("send");
+    answered(s, REQUEST);
+}
+
+static void end_soon(int unused) {
+    (void)unused;
+    told_to_end = 1;
 }
 
 static int smaller(const void *a, const void *b) {
@@ -46,11 +60,12 @@ static void tell_times(void) {
            times[(int)(taken * 0.99)] * 1e6, times[taken - 1] * 1e6);
 }
 
-static void open_often(int count) {
+static void open_often(int count, double rest) {
     for (int i = 0; i < count && taken < MOST; i++) {
+        usleep((useconds_t)(rest * 1e6));
         double began = now();
-        int s = opened('E');
-        asked(s, 1);
+        int s = opened("E?");
+        answered(s, 1);
         times[taken++] = now() - began;
         close(s);
     }
@@ -58,22 +73,22 @@ static void open_often(int count) {
 }
 
 static void ask(double seconds) {
-    int s = opened('E');
-    asked(s, REQUEST);
+    int s = opened("E");
+    asked(s);
     double end = now() + seconds;
     while (taken < MOST) {
         double began = now();
         if (began >= end && taken > 0) break;
-        asked(s, REQUEST);
+        asked(s);
         times[taken++] = now() - began;
     }
     tell_times();
 }
 
-static void hold(int streams, char word) {
+static void hold(int streams, bool stalled) {
     for (int i = 0; i < streams; i++) {
-        int s = opened(word);
-        if (word == 'E') asked(s, 1);
+        int s = opened(stalled ? "D" : "E?");
+        if (!stalled) answered(s, 1);
     }
     printf("{\"held\": %d}\n", streams);
     fflush(stdout);
@@ -91,7 +106,7 @@ static void bulk(bool down, int streams, double warm, double seconds, struct cou
     struct epoll_event ready[256];
     int poll = epoll_create1(0), silent = streams;
     for (int i = 0; i < streams; i++) {
-        all[i].socket = opened(down ? 'D' : 'U');
+        all[i].socket = opened(down ? "D" : "U");
         without_waiting(all[i].socket);
         struct epoll_event wish = {.events = down ? EPOLLIN : EPOLLOUT, .data.ptr = &all[i]};
         epoll_ctl(poll, EPOLL_CTL_ADD, all[i].socket, &wish);
@@ -109,14 +124,14 @@ static void bulk(bool down, int streams, double warm, double seconds, struct cou
             if (m > 0) one->moved += m;
         }
         at = now();
-        if (silent > 0 && at > given_up) die("some streams never began");
+        if (silent > 0 && (at > given_up || told_to_end)) die("some streams never began");
         if (begin == 0 && silent == 0) begin = at + warm;
         if (begin != 0 && end == 0 && at >= begin) {
             begin = at, end = at + seconds;
             first = atomic_load(&counters->received);
             for (int i = 0; i < streams; i++) all[i].before = all[i].moved;
         }
-        if (end != 0 && at >= end) break;
+        if (end != 0 && (at >= end || told_to_end)) break;
     }
     last = atomic_load(&counters->received);
     uint64_t sum = 0, moved = 0, least = UINT64_MAX, most = 0;
@@ -132,18 +147,20 @@ static void bulk(bool down, int streams, double warm, double seconds, struct cou
 
 int main(int argc, char **argv) {
     if (argc < 4) return 2;
+    struct sigaction early = {.sa_handler = end_soon};
+    sigaction(SIGTERM, &early, NULL);
     port = atoi(argv[1]);
     const char *what = argv[2];
     times = malloc(MOST * sizeof *times);
     bool down = strcmp(what, "down") == 0;
-    if (strcmp(what, "open") == 0)
-        open_often(atoi(argv[3]));
+    if (strcmp(what, "open") == 0 && argc == 5)
+        open_often(atoi(argv[3]), atof(argv[4]));
     else if (strcmp(what, "ask") == 0)
         ask(atof(argv[3]));
     else if (strcmp(what, "hold") == 0)
-        hold(atoi(argv[3]), 'E');
+        hold(atoi(argv[3]), false);
     else if (strcmp(what, "stall") == 0)
-        hold(atoi(argv[3]), 'D');
+        hold(atoi(argv[3]), true);
     else if ((down || strcmp(what, "up") == 0) && argc == 7)
         bulk(down, atoi(argv[3]), atof(argv[4]), atof(argv[5]), shared_counters(argv[6]));
     else
