@@ -12,7 +12,7 @@ from gateway.appliance.identity import Identity, Paired
 from gateway.appliance.settings import ApplianceSettings
 from gateway.clouds import registry
 from gateway.clouds.accounts import AccountInvalidError, Accounts, CloudAccount
-from gateway.kit import files, logs, secretfile
+from gateway.kit import files, logs, loops, secretfile
 
 app = typer.Typer(help="The appliance, from the inside of the data centre.", no_args_is_help=True)
 account_app = typer.Typer(help="Cloud accounts: kept on the appliance, never sent anywhere.", no_args_is_help=True)
@@ -36,7 +36,7 @@ def run(
 ) -> None:
     """Run the appliance in the foreground until SIGTERM."""
     logs.configure(program="appliance", verbose=verbose)
-    asyncio.run(daemon.run(_settings(state=state, artifacts=artifacts, token_file=token_file)))
+    loops.run(daemon.run(_settings(state=state, artifacts=artifacts, token_file=token_file)))
 
 
 @app.command("pair")

@@ -9,7 +9,7 @@ import typer
 
 from gateway.console import daemon, keyring, settings
 from gateway.console.settings import ConsoleSettings
-from gateway.kit import logs
+from gateway.kit import logs, loops
 from gateway.kit.clock import SystemClock
 
 app = typer.Typer(help="Run the console.", no_args_is_help=True)
@@ -55,7 +55,7 @@ def run(
     }
     logs.configure(program="console", verbose=verbose)
     given = {name: value for name, value in chosen.items() if value is not None}
-    asyncio.run(daemon.run(settings.read(**given)))
+    loops.run(daemon.run(settings.read(**given)))
 
 
 @key_app.command("create")
