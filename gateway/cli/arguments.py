@@ -62,6 +62,7 @@ def path(*parts: str) -> str:
 
 ClusterName = Annotated[str, typer.Argument(help="the cluster's name", callback=name)]
 GatewayName = Annotated[str, typer.Argument(help="the gateway's name", callback=name)]
+TargetName = Annotated[str, typer.Argument(help="the target's name, from `pcg tunnel targets`", callback=name)]
 NewGatewayName = Annotated[str, typer.Argument(help="the name that the new gateway will have", callback=name)]
 AccountOption = Annotated[
     str, typer.Option("--account", help="cloud account, by the name the gateway knows it by", callback=name)

@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 
 import gateway
-from gateway.cli import clusters, gateways, login
+from gateway.cli import audit, clusters, gateways, login
 from gateway.cli.exits import Exit
 from gateway.cli.options import told
 from gateway.cli.tables import Output
@@ -23,6 +23,7 @@ PROGRAMS = {
     "console": "gateway.console.commands",
     "demo": "gateway.lab.demo",
     "lab": "gateway.lab.commands",
+    "tunnel": "gateway.cli.tunnel",
 }
 """Commands whose modules bring a whole program along: loaded only when asked for, so that the others start fast."""
 
@@ -39,6 +40,7 @@ def application(programs: Collection[str]) -> typer.Typer:
     app.command("login")(login.login)
     app.command("logout")(login.logout)
     app.command("version")(version)
+    app.add_typer(audit.app, name="audit")
     app.add_typer(clusters.app, name="cluster")
     app.add_typer(gateways.gateway_app, name="gateway")
     app.add_typer(gateways.token_app, name="token")
@@ -87,7 +89,7 @@ def _code_of(arguments: list[str]) -> str | int | None:
 
 def _run(arguments: list[str]) -> int:
     asked = arguments[0] if arguments else ""
-    known = {"cluster", "gateway", "token", "login", "logout", "version"}
+    known = {"audit", "cluster", "gateway", "token", "login", "logout", "version"}
     programs = [] if asked in known else [asked] if asked in PROGRAMS else list(PROGRAMS)
     command = typer.main.get_command(application(programs))
     try:

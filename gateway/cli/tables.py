@@ -17,16 +17,20 @@ from rich.text import Text
 from gateway.cli.plain import plain
 from gateway.cli.progress import ClusterProgress, Progress
 from gateway.console.api.models import (
+    AuditEntryView,
     ClusterSummary,
     ClusterView,
     GatewayRemoved,
     GatewayView,
     RegistrationTokenView,
+    Targets,
 )
 from gateway.contract.clusters import Machine
 from gateway.contract.inventory import Inventory
 
-GOOD = {"ready", "prepared", "connected", "succeeded", "open"}
+GOOD = {"ended", "ready", "prepared", "connected", "succeeded", "open"}
+TOLD = ("sent", "received", "seconds", "reason", "code")
+"""Facts of an audit entry that fit into a table; JSON has all."""
 BAD = {"failed", "refused", "disconnected", "revoked", "expired", "rejected"}
 
 
@@ -127,6 +131,26 @@ def tokens(items: Iterable[RegistrationTokenView]) -> Table:
     table = _table("ID", "GATEWAY", "STATE", "MADE BY", "EXPIRES")
     for one in items:
         _row(table, one.id, one.gateway, _state(one.state), one.author, _moment(one.expires_at))
+    return table
+
+
+def targets(one: Targets) -> Group:
+    """Return what a gateway offers streams to."""
+    table = _table("NAME", "KIND")
+    for target in one.items:
+        _row(table, target.name, target.kind)
+    if one.reachable:
+        return Group(table)
+    return Group(table, Text(plain(f"{one.gateway} keeps no road for streams now: see whether it is connected")))
+
+
+def audit(items: Iterable[AuditEntryView]) -> Table:
+    """Return the audit log as a table."""
+    table = _table("AT", "WHO", "ACTION", "GATEWAY", "TARGET", "OUTCOME", "WHAT ELSE", "ID")
+    for one in items:
+        more = ", ".join(f"{key} {value}" for key, value in one.facts.items() if key in TOLD and value is not None)
+        names = (one.gateway or "", one.target or "")
+        _row(table, _moment(one.at), one.actor, one.action, *names, _state(one.outcome), more, str(one.id))
     return table
 
 

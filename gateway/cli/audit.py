@@ -1,0 +1,43 @@
+"""This file is `pcg audit`: who did what."""
+
+from typing import Annotated
+from urllib.parse import urlencode
+from uuid import UUID
+
+import typer
+
+from gateway.cli import tables
+from gateway.cli.arguments import name
+from gateway.cli.client import Client
+from gateway.cli.options import OutputOption, with_client
+from gateway.cli.tables import Output
+from gateway.console.api.models import AuditEntries
+
+app = typer.Typer(help="The audit log of the console: who did what.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_entries(
+    gateway: Annotated[
+        str | None,
+        typer.Option(
+            "--gateway",
+            help="only what concerns this gateway",
+            callback=lambda text: text if text is None else name(text),
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="how many entries at most")] = 50,
+    before: Annotated[
+        UUID | None, typer.Option("--before", metavar="ID", help="only entries older than this one: the next page")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the audit log, the newest entry first. A stream that began and never ended was cut with the console."""
+    query = {"limit": str(limit), "gateway": gateway, "before": str(before) if before else None}
+    chosen = urlencode({key: value for key, value in query.items() if value is not None})
+
+    async def work(client: Client) -> None:
+        found = await client.ask("GET", f"/audit?{chosen}", AuditEntries)
+        tables.show(found, tables.audit(found.items), output)
+
+    with_client(work, output=output)
