@@ -55,17 +55,11 @@ class Road:
 
     async def run(self) -> None:
         """Keep the tunnel open. Raises what `check` raises once the console will not have it."""
-        backoff = Backoff(random.random, cap=CAP, stable=STABLE)
-        async with asyncio.TaskGroup() as group:
-            while True:
-                began = self.clock.monotonic()
-                fault = await self._opened_until_it_ends(group)
-                backoff.succeeded_for(self.clock.monotonic() - began)
-                self.watcher.disconnected(fault)
-                if fault.facts.get("status") in FINAL:
-                    await self.check()
-                at_least = float(fault.facts.get("retry_after") or 0.0)
-                await self.clock.sleep(max(at_least, FIRST_PAUSE + backoff.next_delay()))
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._kept(group)
+        except* GatewayError as several:
+            raise several.exceptions[0] from None
 
     async def session(self, *, within: float) -> Session:
         """Return the tunnel, waiting for it. Raises NoTunnelError."""
@@ -77,6 +71,18 @@ class Road:
         except TimeoutError as fault:
             raise NoTunnelError(f"there was no tunnel to the console within {within:g} s") from fault
         return self._session
+
+    async def _kept(self, group: asyncio.TaskGroup) -> None:
+        backoff = Backoff(random.random, cap=CAP, stable=STABLE)
+        while True:
+            began = self.clock.monotonic()
+            fault = await self._opened_until_it_ends(group)
+            backoff.succeeded_for(self.clock.monotonic() - began)
+            self.watcher.disconnected(fault)
+            if fault.facts.get("status") in FINAL:
+                await self.check()
+            at_least = float(fault.facts.get("retry_after") or 0.0)
+            await self.clock.sleep(max(at_least, FIRST_PAUSE + backoff.next_delay()))
 
     async def _opened_until_it_ends(self, group: asyncio.TaskGroup) -> GatewayError:
         left: asyncio.Future[GatewayError] = asyncio.get_running_loop().create_future()
