@@ -6,15 +6,18 @@ from uuid import uuid4
 
 import structlog
 
-from gateway.appliance import outward, pairing
+from gateway.appliance import outward, pairing, streams
+from gateway.appliance.datalinks import DataLinks
 from gateway.appliance.handlers import handlers
 from gateway.appliance.identity import Identity, NotPairedError, Paired
 from gateway.appliance.link import Link
 from gateway.appliance.settings import ApplianceSettings
+from gateway.appliance.targets import Targets
 from gateway.clouds import registry
 from gateway.clouds.accounts import Accounts
 from gateway.commands.executor import Executor
 from gateway.commands.journal import Journal
+from gateway.contract.messages import Offers
 from gateway.kit import files, secretfile, supervise
 from gateway.kit.clock import Clock, SystemClock
 from gateway.playbooks.ansible import AnsiblePlaybooks
@@ -33,16 +36,32 @@ async def run(settings: ApplianceSettings) -> None:
         identity = Identity.open(state)
         paired = identity.paired() or await _pair(identity, settings)
         await asyncio.to_thread(_use_up, settings.token_file)
-        accounts = Accounts(state / "accounts")
+        accounts, targets = Accounts(state / "accounts"), Targets(state / "targets")
         tools = Tools(registry.connect_by(accounts), AnsiblePlaybooks(clock=clock), state, settings.artifacts)
         async with (
             Journal.open(state / "journal.db", clock=clock) as journal,
             outward.opened(settings, paired.console, trust=identity.trust()) as roads,
+            streams.serving(state, paired.gateway_id, targets, clock=clock) as service,
         ):
             executor = Executor(journal, handlers(tools), clock=clock)
-            link = Link(identity, paired, journal, clock=clock, accounts=accounts.names, outward=roads)
-            linked = link.run(boot_id=uuid4(), first=settings.reconnect_first, cap=settings.reconnect_cap)
-            async with supervise.running(executor=executor.run(), link=linked, compaction=_compact(journal, clock)):
+            link = Link(
+                identity,
+                paired,
+                journal,
+                clock=clock,
+                offers=lambda: Offers(accounts=accounts.names(), targets=targets.offered()),
+                welcomed=service.welcomed,
+                outward=roads,
+            )
+            first, cap = settings.reconnect_first, settings.reconnect_cap
+            lines = DataLinks(identity, paired, streams=service, outward=roads, clock=clock)
+            async with supervise.running(
+                executor=executor.run(),
+                link=link.run(boot_id=uuid4(), first=first, cap=cap),
+                lines=lines.run(sessions=settings.data_sessions, first=first, cap=cap),
+                streams=service.run(),
+                compaction=_compact(journal, clock),
+            ):
                 log.info("appliance ready", gateway=paired.gateway_name, state=str(state))
                 await supervise.until_asked_to_stop()
                 log.info("appliance stopping; commands go on at the next start")

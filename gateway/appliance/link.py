@@ -5,12 +5,14 @@
     deliver ---> journal.accept (fsync) ---> accepted          reader
     journal ---> outbox ---> report                            reporter
     acknowledge ---> journal.acknowledge                       reader
+    accounts, targets ---> offers, when they have changed      offers
 """
 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -30,13 +32,14 @@ from gateway.contract.messages import (
     Deliver,
     FromAppliance,
     Hello,
+    Offers,
     Rejected,
     ReportEvents,
     Welcome,
     from_console,
 )
 from gateway.contract.problems import Problem, problem_of
-from gateway.contract.version import OLDEST_SPOKEN, PROTOCOL
+from gateway.contract.version import OFFERS_SINCE, OLDEST_SPOKEN, PROTOCOL
 from gateway.kit import supervise
 from gateway.kit.backoff import Backoff
 from gateway.kit.clock import Clock
@@ -47,6 +50,8 @@ from gateway.tunnel.dialer import dial
 log = structlog.get_logger(__name__)
 
 WELCOME_LIMIT = 20.0
+OFFER_EVERY = 5.0
+"""Seconds after which is looked whether there is something else to offer."""
 
 
 class ConversationError(GatewayError):
@@ -69,6 +74,13 @@ class NotUnderstoodError(GatewayError):
     remedy = Remedy.DEVELOPER
 
 
+class Welcomed(Protocol):
+    """Who is told of a welcome; `asked` is when the hello was said, by the monotonic clock."""
+
+    def __call__(self, welcome: Welcome, *, asked: float) -> None:
+        """Take note of it."""
+
+
 class Link:
     """The appliance's half of the command channel; `run` keeps it open."""
 
@@ -79,7 +91,8 @@ class Link:
         journal: Journal,
         *,
         clock: Clock,
-        accounts: Callable[[], list[str]],
+        offers: Callable[[], Offers],
+        welcomed: Welcomed,
         outward: Outward,
     ) -> None:
         self._identity = identity
@@ -88,7 +101,8 @@ class Link:
         self._paired = paired
         self._journal = journal
         self._clock = clock
-        self._accounts = accounts
+        self._offers = offers
+        self._welcomed = welcomed
 
     async def run(self, *, boot_id: UUID, first: float, cap: float) -> None:
         """Keep the channel open until cancelled, calling again with full jitter after each cut."""
@@ -104,12 +118,16 @@ class Link:
     async def _once(self, boot_id: UUID) -> None:
         self._welcomed_at = None
         async with self._dialled() as channel:
-            welcome = await self._greet(channel, boot_id)
+            offers = await asyncio.to_thread(self._offers)
+            asked = self._clock.monotonic()
+            welcome = await self._greet(channel, boot_id, offers)
             self._welcomed_at = self._clock.monotonic()
+            self._welcomed(welcome, asked=asked)
             log.info("connected", console=self._paired.console, protocol=welcome.protocol)
-            async with supervise.running(
-                reporter=self._report(channel, Outbox(self._journal, after=welcome.acknowledged))
-            ):
+            parts = {"reporter": self._report(channel, Outbox(self._journal, after=welcome.acknowledged))}
+            if welcome.protocol >= OFFERS_SINCE:
+                parts["offers"] = self._offer(channel, offers)
+            async with supervise.running(**parts):
                 while True:
                     await self._take(channel, await channel.receive())
 
@@ -121,12 +139,13 @@ class Link:
                 channel = await stack.enter_async_context(calling)
             yield channel
 
-    async def _greet(self, channel: Channel, boot_id: UUID) -> Welcome:
+    async def _greet(self, channel: Channel, boot_id: UUID, offers: Offers) -> Welcome:
         hello = Hello(
             protocol=PROTOCOL,
             software=gateway.__version__,
             boot_id=boot_id,
-            accounts=self._accounts(),
+            accounts=offers.accounts,
+            targets=offers.targets,
             next_event=self._journal.last_event + 1,
         )
         await _say(channel, hello)
@@ -175,6 +194,14 @@ class Link:
     async def _report(self, channel: Channel, outbox: Outbox) -> None:
         while True:
             await _say(channel, ReportEvents(events=await outbox.next_batch()))
+
+    async def _offer(self, channel: Channel, said: Offers) -> None:
+        while True:
+            await self._clock.sleep(OFFER_EVERY)
+            found = await asyncio.to_thread(self._offers)
+            if found != said:
+                await _say(channel, found)
+                said = found
 
 
 async def _say(channel: Channel, message: FromAppliance) -> None:

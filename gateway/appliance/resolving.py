@@ -54,7 +54,7 @@ class Dialled:
 
 
 class Dialler:
-    """Finds and dials targets. Use it as a context; the lookups' threads end with it."""
+    """Finds and dials targets; `close` it."""
 
     def __init__(
         self,

@@ -48,3 +48,6 @@ class ApplianceSettings(BaseSettings):
         description="PEM file of the authority of whoever opens TLS on the way to the console's API, if the system "
         "does not know it; the tunnel itself trusts nobody but the console",
     )
+    data_sessions: int = Field(
+        default=1, ge=1, le=4, description="connections to the console that carry streams to targets, beside the first"
+    )

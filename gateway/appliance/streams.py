@@ -13,14 +13,16 @@ A refusal is an answer on that stream and harms no other. Nothing is dialled or 
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 import structlog
 
-from gateway.appliance.audit import AuditNotWrittenError
+from gateway.appliance.audit import AuditLog, AuditNotWrittenError
 from gateway.appliance.auditlines import Act, Fact
 from gateway.appliance.auditor import Auditor
 from gateway.appliance.consoletime import ConsoleTime
@@ -32,6 +34,7 @@ from gateway.contract.messages import Welcome
 from gateway.contract.streams import StreamPreamble, StreamReply
 from gateway.identity import grants
 from gateway.identity.grants import GrantRefusedError, Grants
+from gateway.identity.keys import KeyUnreadableError
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError, Remedy
 from gateway.kit.ids import new_id
@@ -103,6 +106,8 @@ class StreamService:
         self._clock = clock
         self._room = room or Room()
         self._time = ConsoleTime(clock)
+        self.ready = asyncio.Event()
+        """Set once the console has told its grant key; before that no stream can be opened."""
         self._key: str | None = None
         self._grants: Grants | None = None
         self._visits: dict[UUID, _Visit] = {}
@@ -111,12 +116,20 @@ class StreamService:
     def welcomed(self, welcome: Welcome, *, asked: float) -> None:
         """Take the console's time and grant key; `asked` is when the hello was sent, by the monotonic clock.
 
-        Raises KeyUnreadableError.
+        A console without a key, or with one that cannot be read, opens no streams.
         """
         self._time.heard(welcome.server_time, asked=asked)
-        if welcome.grant_key != self._key:  # the same key keeps the memory of what was used
-            self._grants = Grants(grants.read_public(welcome.grant_key)) if welcome.grant_key else None
-            self._key = welcome.grant_key
+        if welcome.grant_key == self._key:  # the same key keeps the memory of what was used
+            return
+        self._key, self._grants = welcome.grant_key, None
+        self.ready.clear()
+        if welcome.grant_key is None:
+            return
+        try:
+            self._grants = Grants(grants.read_public(welcome.grant_key))
+            self.ready.set()
+        except KeyUnreadableError as error:
+            log.warning("no streams: the console's grant key cannot be read", error=error.message)
 
     def taker(self, session: str) -> Callable[[Stream, bytes], Awaitable[None]]:
         """Return what takes the streams of the data session of that id."""
@@ -247,6 +260,13 @@ class StreamService:
             return self._targets.read(visit.name) == visit.target
         except GatewayError:
             return False
+
+
+@asynccontextmanager
+async def serving(state: Path, gateway: UUID, targets: Targets, *, clock: Clock) -> AsyncIterator[StreamService]:
+    """Yield the service of the appliance whose state is in that directory; its audit log is whole at the end."""
+    with Auditor(AuditLog(state, clock=clock).append) as audit, contextlib.closing(Dialler()) as dialler:
+        yield StreamService(gateway=gateway, targets=targets, audit=audit, dialler=dialler, clock=clock)
 
 
 def _refused(visit: _Visit, error: GatewayError) -> Act:

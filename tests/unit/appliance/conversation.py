@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -23,22 +23,26 @@ from gateway.contract.messages import (
     Acknowledge,
     Deliver,
     Hello,
+    Offers,
     Rejected,
     ReportEvents,
     Welcome,
     from_appliance,
 )
 from gateway.contract.pairing import PairingResult
+from gateway.contract.streams import OfferedTarget
 from gateway.identity import keys, tls
 from gateway.identity.authority import Authority
 from gateway.kit import files, supervise
 from gateway.tunnel.acceptor import accepting
 from gateway.tunnel.channel import Channel, ChannelClosedError
+from gateway.tunnel.dataline import DataEnd
 from gateway.tunnel.roads import Direct
+from gateway.tunnel.session import Session
 from tests.fakes.clock import HandClock
 from tests.fakes.wishes import WHEN
 
-M = TypeVar("M", Hello, Accepted, Rejected, ReportEvents)
+M = TypeVar("M", Hello, Accepted, Rejected, ReportEvents, Offers)
 PATIENCE = 10.0
 
 
@@ -57,10 +61,10 @@ class Talk:
         assert isinstance(message, kind), message
         return message
 
-    async def welcome(self, *, acknowledged: int = 0, protocol: int = 1) -> Hello:
+    async def welcome(self, *, acknowledged: int = 0, protocol: int = 1, grant_key: str | None = None) -> Hello:
         """Listen to the greeting and answer it."""
         hello = await self.hear(Hello)
-        await self.say(Welcome(protocol=protocol, server_time=WHEN, acknowledged=acknowledged))
+        await self.say(Welcome(protocol=protocol, server_time=WHEN, acknowledged=acknowledged, grant_key=grant_key))
         return hello
 
     async def deliver(self, command: Command) -> None:
@@ -102,6 +106,8 @@ class ScriptedConsole:
         self.authority = Authority.open(directory / "authority", now=self.now)
         self.url = ""
         self.calls: asyncio.Queue[Talk] = asyncio.Queue()
+        self.sessions: asyncio.Queue[tuple[Session, str]] = asyncio.Queue()
+        self.draining = asyncio.Event()
         self.over = asyncio.Event()
 
     @asynccontextmanager
@@ -110,7 +116,15 @@ class ScriptedConsole:
         issued = self.authority.sign_server(key.public_key(), ["127.0.0.1"], now=self.now)
         (self.directory / "server.pem").write_text(issued.pem)
         context = tls.server(self.directory / "server.pem", self.directory / "server.key", clients=self.authority.trust)
-        async with accepting("127.0.0.1", 0, tls=context, on_channel=self._taken, message_limit=MESSAGE_LIMIT) as port:
+        async with accepting(
+            "127.0.0.1",
+            0,
+            tls=context,
+            on_channel=self._taken,
+            message_limit=MESSAGE_LIMIT,
+            data=DataEnd(self._opened),
+            draining=self.draining,
+        ) as port:
             self.url = f"wss://127.0.0.1:{port}/"
             try:
                 yield
@@ -121,9 +135,18 @@ class ScriptedConsole:
         self.calls.put_nowait(Talk(channel))
         await self.over.wait()
 
+    async def _opened(self, session: Session, path: str) -> None:
+        self.sessions.put_nowait((session, path))
+        await session.closed()
+
     async def called(self) -> Talk:
         async with asyncio.timeout(PATIENCE):
             return await self.calls.get()
+
+    async def session(self) -> tuple[Session, str]:
+        """Wait for the next data session; return it with the path it was opened at."""
+        async with asyncio.timeout(PATIENCE):
+            return await self.sessions.get()
 
     def pair(self, identity: Identity) -> Paired:
         """Give the appliance what pairing would have brought."""
@@ -146,21 +169,38 @@ class Conversation:
     console: ScriptedConsole
     journal: Journal
     clock: HandClock
+    welcomes: list[Welcome] = field(default_factory=list)
 
     async def called(self) -> Talk:
         return await self.console.called()
 
+    def welcomed(self, welcome: Welcome, *, asked: float) -> None:
+        assert asked <= self.clock.monotonic()
+        self.welcomes.append(welcome)
+
 
 @asynccontextmanager
 async def conversation(
-    directory: Path, *, accounts: Callable[[], list[str]] = lambda: ["main"], boot_id: UUID | None = None
+    directory: Path,
+    *,
+    accounts: Callable[[], list[str]] = lambda: ["main"],
+    targets: Callable[[], list[OfferedTarget]] = list,
+    boot_id: UUID | None = None,
 ) -> AsyncIterator[Conversation]:
     """Keep an appliance's link running against a scripted console."""
     console, clock = ScriptedConsole(directory / "console"), HandClock()
     state = files.make_private_directory(directory / "state")
     async with console.listening(), Journal.open(state / "journal.db", clock=clock) as journal:
         identity = Identity.open(state)
-        link = Link(identity, console.pair(identity), journal, clock=clock, accounts=accounts, outward=STRAIGHT)
         talks = Conversation(console, journal, clock)
+        link = Link(
+            identity,
+            console.pair(identity),
+            journal,
+            clock=clock,
+            offers=lambda: Offers(accounts=accounts(), targets=targets()),
+            welcomed=talks.welcomed,
+            outward=STRAIGHT,
+        )
         async with supervise.running(link=link.run(boot_id=boot_id or uuid4(), first=0.01, cap=0.01)):
             yield talks

@@ -7,14 +7,19 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from gateway.appliance import daemon
+from gateway.appliance import daemon, streams
+from gateway.appliance.audit import AuditLog
+from gateway.appliance.auditlines import parsed
 from gateway.appliance.identity import Identity, NotPairedError
+from gateway.appliance.resolving import Dialler
 from gateway.appliance.settings import ApplianceSettings
+from gateway.appliance.targets import Target, Targets
 from gateway.commands.journal import Journal
 from gateway.commands.ledger import CommandState
 from gateway.commands.work import Work
@@ -23,9 +28,13 @@ from gateway.kit import files
 from gateway.kit.clock import SystemClock
 from gateway.kit.files import AlreadyRunningError
 from gateway.kit.secretfile import SecretUnreadableError
+from gateway.tunnel.session import Session
+from gateway.tunnel.stream import Stream
 from tests.fakes.console import Console, cluster, running_console, token
+from tests.fakes.targets import exchanged, reach, tunnel
 from tests.fakes.wishes import an_apply
 from tests.unit.appliance.conversation import ScriptedConsole
+from tests.unit.appliance.opening import Lookup, echo, nobody
 
 
 @pytest.fixture
@@ -173,3 +182,36 @@ async def test_sigterm_stops_within_seconds_and_a_running_command_goes_on_at_the
     assert attempts == 2
     async with Journal.open(state / "journal.db", clock=SystemClock()) as journal:
         assert journal.ledger.record(command.id).state is CommandState.ENDED
+
+
+async def test_a_user_reaches_a_target_through_a_whole_console_and_a_whole_appliance(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_in(tmp_path, token_file=written(tmp_path / "token", await token(console)))
+    targets = Targets(files.make_private_directory(settings.state) / "targets")
+    monkeypatch.setattr(streams, "Dialler", partial(Dialler, look_up=Lookup(), deny=(), own=nobody))
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server, running_appliance(settings):
+        port = server.sockets[0].getsockname()[1]
+        targets.write("echo", Target(host="echo.test", port=port, allow=("127.0.0.0/8",)))
+        async with tunnel(console) as road:
+            stream = await opened(road, "echo")
+            assert await exchanged(stream, b"x" * 500_000) == b"x" * 500_000 + b"bye"
+            _, denied = await reach(road, "gone")
+        log = AuditLog(settings.state, clock=SystemClock())
+        await until(lambda: len(list(log.lines())) == 2)
+    assert denied.code == "target.unknown"
+    (first, _last) = [parsed(line) for _, line in log.lines()]
+    assert first
+    assert (first.act.facts["user"], first.act.facts["tenant"], log.verify().broken) == ("admin", "default", None)
+
+
+async def opened(road: Session, target: str) -> Stream:
+    """Open a stream as soon as the console has heard of the target and the appliance's data session is there."""
+    async with asyncio.timeout(20):
+        while True:
+            stream, reply = await reach(road, target)
+            if reply.status == "ok":
+                return stream
+            stream.reset()
+            assert reply.code in {"target.unknown", "gateway.unknown", "gateway.away", "gateway.disconnected"}, reply
+            await asyncio.sleep(0.05)

@@ -16,8 +16,10 @@ from gateway.commands.ledger import CommandState
 from gateway.commands.work import Work
 from gateway.contract.commands import Command
 from gateway.contract.events import StepProgress
-from gateway.contract.messages import Accepted, Deliver, Hello, Rejected, ReportEvents, Welcome
+from gateway.contract.messages import Accepted, Deliver, Hello, Offers, Rejected, ReportEvents, Welcome
+from gateway.contract.streams import OfferedTarget
 from gateway.contract.version import PROTOCOL
+from gateway.identity.grants import GrantKey
 from gateway.kit import supervise
 from tests.fakes.wishes import WHEN, an_apply
 from tests.unit.appliance.conversation import conversation
@@ -288,3 +290,45 @@ async def test_a_console_that_never_welcomes_is_left_and_called_again(
         await talk.hear(Hello)
         await talk.ended()
         await (await talks.called()).welcome()
+
+
+async def test_targets_are_offered_at_once_and_again_when_they_change(tmp_path: Path) -> None:
+    targets = [OfferedTarget(id="vc", kind="vcenter")]
+    async with conversation(tmp_path, targets=lambda: list(targets)) as talks:
+        talk = await talks.called()
+        hello = await talk.welcome(protocol=2)
+        targets.append(OfferedTarget(id="shell", kind="ssh"))
+        offers = await talk.hear(Offers)
+    assert [one.id for one in hello.targets] == ["vc"]
+    assert (offers.accounts, [one.id for one in offers.targets]) == (["main"], ["vc", "shell"])
+
+
+async def test_an_account_added_later_is_offered_without_a_restart(tmp_path: Path) -> None:
+    accounts = ["main"]
+    async with conversation(tmp_path, accounts=lambda: list(accounts)) as talks:
+        talk = await talks.called()
+        await talk.welcome(protocol=2)
+        accounts.append("second")
+        assert (await talk.hear(Offers)).accounts == ["main", "second"]
+
+
+async def test_a_console_of_version_1_hears_no_offers(tmp_path: Path) -> None:
+    targets = [OfferedTarget(id="vc", kind="vcenter")]
+    async with conversation(tmp_path, targets=lambda: list(targets)) as talks:
+        talk = await talks.called()
+        await talk.welcome(protocol=1)
+        targets.clear()
+        await talks.journal.accept(an_apply())
+        await write_events(talks.journal, 1)
+        await talk.hear(ReportEvents)
+
+
+async def test_the_grant_key_is_handed_over_with_the_welcome(tmp_path: Path) -> None:
+    async with conversation(tmp_path) as talks:
+        talk = await talks.called()
+        key = GrantKey.new().public_text
+        await talk.welcome(protocol=2, grant_key=key)
+        command = an_apply()
+        await talk.deliver(command)
+        await talk.hear(Accepted)
+        assert [welcome.grant_key for welcome in talks.welcomes] == [key]

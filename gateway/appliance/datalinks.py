@@ -1,0 +1,127 @@
+"""This file is the data sessions that the appliance keeps open, for the streams that the console opens through them.
+
+::
+
+    place 1   session ──── the console goes away ──── its streams finish ──── closed
+                                 └── next session ─────────────────────────────────────…      make before break
+
+Each place keeps one session that takes streams; one that is being left is no longer in a place.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlencode, urlsplit, urlunsplit
+from uuid import uuid4
+
+import structlog
+
+from gateway.appliance.identity import Identity, Paired
+from gateway.appliance.outward import Outward
+from gateway.appliance.streams import StreamService
+from gateway.contract.streams import SESSION_PARAMETER
+from gateway.kit import supervise
+from gateway.kit.backoff import Backoff
+from gateway.kit.clock import Clock
+from gateway.kit.errors import GatewayError, Remedy
+from gateway.tunnel.dataline import dial_data
+from gateway.tunnel.session import Session
+
+log = structlog.get_logger(__name__)
+
+LEAVE_LIMIT = 600.0
+"""Seconds in which the streams of a session that is being left may finish."""
+
+
+class ConsoleGoesAwayError(GatewayError):
+    """The console takes no more streams in a data session."""
+
+    code = "link.console_goes_away"
+    remedy = Remedy.RETRY
+
+
+@dataclass(slots=True)
+class _Place:
+    """What one place knows of its session."""
+
+    worked_since: float | None = None
+    left: "asyncio.Future[GatewayError]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class DataLinks:
+    """The appliance's data sessions; `run` keeps them open."""
+
+    def __init__(
+        self, identity: Identity, paired: Paired, *, streams: StreamService, outward: Outward, clock: Clock
+    ) -> None:
+        self._identity = identity
+        self._paired = paired
+        self._streams = streams
+        self._outward = outward
+        self._clock = clock
+
+    async def run(self, *, sessions: int, first: float, cap: float) -> None:
+        """Keep so many sessions open until cancelled, calling again with full jitter after each cut."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(sessions):
+                backoff = Backoff(random.SystemRandom().random, first=first, cap=cap)
+                group.create_task(self._keep(f"data session {number + 1}", group, backoff))
+
+    async def _keep(self, name: str, group: asyncio.TaskGroup, backoff: Backoff) -> None:
+        worked_since: float | None = None
+
+        async def once() -> None:
+            nonlocal worked_since
+            worked_since = None
+            await self._streams.ready.wait()
+            place = _Place()
+            group.create_task(self._session(place), name=name)
+            try:
+                raise await place.left
+            finally:
+                worked_since = place.worked_since
+
+        await supervise.keep_running(name, once, clock=self._clock, backoff=backoff, worked_since=lambda: worked_since)
+
+    async def _session(self, place: _Place) -> None:
+        """Open a session, say when its place is free again, and see it to its end; raises nothing."""
+        name = str(uuid4())
+        try:
+            async with self._dialled(name) as session:
+                place.worked_since = self._clock.monotonic()
+                log.info("data session open", session=name)
+                await session.going_away.wait()
+                why = await _why(session)
+                place.left.set_result(why)
+                if isinstance(why, ConsoleGoesAwayError):
+                    await session.drain(within=LEAVE_LIMIT)
+        except Exception as error:  # noqa: BLE001 - it is handed to who keeps the place, and logged there
+            if not place.left.done():
+                place.left.set_exception(error)
+        log.info("data session over", session=name)
+
+    @asynccontextmanager
+    async def _dialled(self, name: str) -> AsyncIterator[Session]:
+        url = address(self._paired.tunnel, session=name)
+        async with AsyncExitStack() as stack:
+            with self._outward.noting() as road:
+                calling = dial_data(url, tls=self._identity.tls(), road=road, on_stream=self._streams.taker(name))
+                session = await stack.enter_async_context(calling)
+            yield session
+
+
+def address(tunnel: str, *, session: str) -> str:
+    """Return the URL at which a data session of that id is opened."""
+    where = urlsplit(tunnel)
+    return urlunsplit(where._replace(path=where.path or "/", query=urlencode({SESSION_PARAMETER: session})))
+
+
+async def _why(session: Session) -> GatewayError:
+    """Return why a session takes no more streams: it is over, or the console is about to go away."""
+    try:
+        async with asyncio.timeout(0):
+            return await session.closed()
+    except TimeoutError:
+        return ConsoleGoesAwayError("the console takes no more streams in this data session: another is opened")

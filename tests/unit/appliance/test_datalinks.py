@@ -1,0 +1,147 @@
+"""This file is the promises of the data sessions: kept open, named, and followed by the next before one is left."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.appliance import datalinks
+from gateway.appliance.datalinks import DataLinks
+from gateway.appliance.identity import Identity
+from gateway.appliance.streams import StreamService
+from gateway.contract import streams as contract
+from gateway.contract.messages import Welcome
+from gateway.identity.grants import GrantKey
+from gateway.kit import files, supervise
+from gateway.tunnel.session import Session, SessionClosedError
+from tests.fakes.clock import HandClock
+from tests.unit.appliance.conversation import STRAIGHT, ScriptedConsole
+from tests.unit.appliance.opening import exchange, site
+
+
+@dataclass
+class Keeping:
+    console: ScriptedConsole
+    service: StreamService
+
+    def welcome(self) -> None:
+        clock = HandClock()
+        welcome = Welcome(protocol=2, server_time=clock.now(), acknowledged=0, grant_key=GrantKey.new().public_text)
+        self.service.welcomed(welcome, asked=clock.monotonic())
+
+
+@asynccontextmanager
+async def keeping(
+    directory: Path, *, sessions: int = 1, service: StreamService | None = None
+) -> AsyncIterator[Keeping]:
+    console = ScriptedConsole(directory / "console")
+    identity = Identity.open(files.make_private_directory(directory / "state"))
+    async with console.listening(), site(directory / "state", welcomed=False) as here:
+        paired = console.pair(identity)
+        used = service or here.service
+        lines = DataLinks(identity, paired, streams=used, outward=STRAIGHT, clock=HandClock())
+        async with supervise.running(lines=lines.run(sessions=sessions, first=0.01, cap=0.01)):
+            yield Keeping(console, used)
+
+
+def named(path: str) -> str:
+    (name,) = parse_qs(urlsplit(path).query)["session"]
+    assert str(UUID(name)) == name
+    return name
+
+
+async def over(session: Session) -> None:
+    async with asyncio.timeout(10):
+        await session.closed()
+
+
+async def test_no_session_is_opened_to_a_console_that_has_no_grant_key(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as kept:
+        await asyncio.sleep(0.05)
+        assert kept.console.sessions.empty()
+        kept.welcome()
+        await kept.console.session()
+
+
+async def test_as_many_sessions_are_kept_as_are_wished_each_with_its_own_name(tmp_path: Path) -> None:
+    async with keeping(tmp_path, sessions=3) as kept:
+        kept.welcome()
+        names = {named((await kept.console.session())[1]) for _ in range(3)}
+    assert len(names) == 3
+
+
+async def test_a_session_that_is_cut_is_followed_by_another(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as kept:
+        kept.welcome()
+        first, path = await kept.console.session()
+        await first.close()
+        _, other = await kept.console.session()
+    assert named(path) != named(other)
+
+
+async def test_the_next_session_is_open_before_the_one_the_console_leaves_is_closed(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as kept, asyncio.TaskGroup() as group:
+        kept.welcome()
+        first, _ = await kept.console.session()
+        stream, _reply = await first.open(b"{}")
+        group.create_task(first.drain(within=30))
+        await kept.console.session()
+        assert not first._over.done()
+        assert stream.fault is None
+        stream.reset()
+        await over(first)
+
+
+async def test_leaving_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datalinks, "LEAVE_LIMIT", 0.05)
+    async with keeping(tmp_path) as kept:
+        kept.welcome()
+        first, _ = await kept.console.session()
+        await first.open(b"{}")
+        first.mux.go_away()
+        first.flush_soon()
+        await over(first)
+
+
+async def test_a_console_that_cannot_be_called_is_called_again(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as kept:
+        kept.console.draining.set()
+        with capture_logs() as said:
+            kept.welcome()
+            async with asyncio.timeout(10):
+                while not said:  # noqa: ASYNC110 - a log line rings no bell
+                    await asyncio.sleep(0.01)
+            kept.console.draining.clear()
+            await kept.console.session()
+    assert any("503" in str(one.get("error")) for one in said)
+
+
+async def test_streams_are_served_and_their_grants_are_bound_to_the_session(tmp_path: Path) -> None:
+    other = files.make_private_directory(tmp_path / "site")
+    async with site(other) as here, keeping(tmp_path, service=here.service) as kept:
+        session, path = await kept.console.session()
+        elsewhere = here.preamble()
+        grant = here.grant(changed={"session": named(path)})
+        _, reply = await session.open(elsewhere)
+        assert contract.read_reply(reply).code == "stream.grant_refused"
+        stream, reply = await session.open(here.preamble(grant=grant))
+        assert contract.read_reply(reply).status == "ok"
+        assert await exchange(stream, b"x" * 300_000) == b"x" * 300_000 + b"bye"
+
+
+async def test_a_stopping_appliance_closes_its_sessions(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as kept:
+        kept.welcome()
+        session, _ = await kept.console.session()
+    assert isinstance(await session.closed(), SessionClosedError)
+
+
+@pytest.mark.parametrize("tunnel", ["wss://c.example:8444/", "wss://c.example:8444"])
+def test_the_address_names_the_session(tunnel: str) -> None:
+    assert datalinks.address(tunnel, session="s1") == "wss://c.example:8444/?session=s1"
