@@ -22,10 +22,14 @@ PROGRAMS = {
     "appliance": "gateway.appliance.commands",
     "console": "gateway.console.commands",
     "demo": "gateway.lab.demo",
+    "doctor": "gateway.cli.doctor",
     "lab": "gateway.lab.commands",
     "tunnel": "gateway.cli.tunnel",
 }
 """Commands whose modules bring a whole program along: loaded only when asked for, so that the others start fast."""
+
+SINGLE = {"demo", "doctor"}
+"""Those of PROGRAMS that are one command each, a function of that name."""
 
 
 def application(programs: Collection[str]) -> typer.Typer:
@@ -46,8 +50,8 @@ def application(programs: Collection[str]) -> typer.Typer:
     app.add_typer(gateways.token_app, name="token")
     for name in programs:
         module = importlib.import_module(PROGRAMS[name])
-        if name == "demo":
-            app.command(name)(module.demo)
+        if name in SINGLE:
+            app.command(name)(getattr(module, name))
         else:
             app.add_typer(module.app, name=name)
     return app

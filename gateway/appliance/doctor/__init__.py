@@ -1,0 +1,1 @@
+"""Where the road between appliance and console is examined, step by step."""
