@@ -224,7 +224,7 @@ class Mux:
         self._now = now
         stream = self._new(self._next_id, lane)
         self._next_id += 2
-        stream.flags = SYN
+        self._out.opens(stream)
         return stream.id
 
     def send(self, stream_id: int, data: Bytes, now: float) -> bool:
@@ -264,7 +264,7 @@ class Mux:
         stream.read_at = now
         credit = stream.window.read(size, now=now, round_trip=self.pace.round_trip)
         if credit and not stream.peer_ended:
-            self._out.say(frames.pack(WINDOW, stream.first_flags(), stream_id, credit))
+            self._out.say(frames.pack(WINDOW, 0, stream_id, credit))
 
     def answered(self, stream_id: int) -> None:
         """Take note that a stream of the peer was answered; streams that are not are limited in number."""
@@ -310,8 +310,7 @@ class Mux:
         return stream
 
     def _say_end(self, stream: StreamState) -> None:
-        self._out.say(frames.pack(DATA, FIN | stream.first_flags(), stream.id, 0))
-        stream.ended = True
+        self._out.say_end(stream)
         self._forget_if_over(stream)
 
     def _forget_if_over(self, stream: StreamState) -> None:

@@ -4,11 +4,12 @@ It is pure; times are seconds of any clock that does not go back.
 """
 
 from collections import deque
+from collections.abc import MutableSequence
 from dataclasses import dataclass, field
 from typing import cast
 
 from gateway.tunnel import frames
-from gateway.tunnel.frames import ACK, DATA, FIN, PING, SYN, Bytes, ProtocolBrokenError
+from gateway.tunnel.frames import ACK, DATA, FIN, PING, SYN, WINDOW, Bytes, ProtocolBrokenError
 from gateway.tunnel.limits import INTERACTIVE_FRAME, MESSAGE, QUEUED_PONGS
 from gateway.tunnel.pace import Pace
 from gateway.tunnel.schedule import Schedule
@@ -39,8 +40,10 @@ class Outgoing:
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
-        self._controls: deque[bytes] = deque()
+        self._controls: deque[Bytes] = deque()
         self._pongs: deque[int] = deque()
+        self._unheard_of: deque[StreamState] = deque()
+        """Streams we have opened and not said anything about, in the order of their ids."""
         self._schedule = Schedule()
 
     def say(self, frame: bytes) -> None:
@@ -52,6 +55,17 @@ class Outgoing:
         if len(self._pongs) >= QUEUED_PONGS:
             raise ProtocolBrokenError("the peer floods with PING and does not take the answers")
         self._pongs.append(value)
+
+    def opens(self, stream: StreamState) -> None:
+        """Have SYN go with the first frame of a stream of ours."""
+        stream.flags = SYN
+        self._unheard_of.append(stream)
+
+    def say_end(self, stream: StreamState) -> None:
+        """Queue the end of a stream that has nothing more to send."""
+        self._introduce(stream, self._controls)
+        self.say(frames.pack(DATA, FIN | stream.first_flags(), stream.id, 0))
+        stream.ended = True
 
     def queue(self, stream: StreamState, data: Bytes, now: float) -> bool:
         """Queue data; False when the stream's queue is full."""
@@ -71,6 +85,8 @@ class Outgoing:
     def drop(self, stream: StreamState) -> None:
         """Forget what a stream has queued."""
         self._schedule.remove(stream)
+        if stream.flags & SYN:
+            self._unheard_of.remove(stream)
         stream.queue.clear()
         stream.queued = 0
 
@@ -111,6 +127,7 @@ class Outgoing:
         size = sum(map(len, payload))
         stream.queued -= size
         stream.credit -= size
+        self._introduce(stream, taken.pieces)
         taken.pieces.append(frames.pack(DATA, stream.first_flags(), stream.id, size))
         taken.pieces += payload
         if stream.ending and not stream.queue:
@@ -128,6 +145,11 @@ class Outgoing:
             stream.told_full = False
             taken.roomy.append(stream.id)
         return size + frames.HEADER.size
+
+    def _introduce(self, stream: StreamState, pieces: MutableSequence[Bytes]) -> None:
+        """Speak of the streams that were opened before this one: ids that go back would end the session."""
+        while stream.flags & SYN and (earlier := self._unheard_of.popleft()) is not stream:
+            pieces.append(frames.pack(WINDOW, earlier.first_flags(), earlier.id, 0))
 
 
 def _cut(stream: StreamState, size: int) -> list[Bytes]:
