@@ -8,7 +8,7 @@ CACHE := $(if $(PCG_CACHE),$(PCG_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)
 DEMO_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: help demo test lint docs setup packages clean bench-first-cluster
+.PHONY: help demo test lint docs setup packages clean bench-first-cluster bench-tunnel bench-tunnel-slow-link rivals
 
 help:
 	@echo "make demo                     a data centre, a console, an appliance and a cluster on this machine"
@@ -17,6 +17,8 @@ help:
 	@echo "make lint                     linters, types and the house's rules only"
 	@echo "make docs                     write the pages of docs/ that are generated"
 	@echo "make bench-first-cluster      how long pairing takes, and one machine beside three"
+	@echo "make bench-tunnel             the tunnel beside ssh -R, stunnel, chisel and wstunnel; about 20 minutes, as root"
+	@echo "make bench-tunnel-slow-link   1 Mbit/s saturated for ten minutes, then a peer that falls silent; as root"
 	@echo "make clean                    remove the virtual environment (caches stay in $(CACHE))"
 
 demo: setup
@@ -34,8 +36,27 @@ docs: setup
 bench-first-cluster: setup
 	$(BIN)/python -m benchmarks.first_cluster
 
+BENCH_ARGS ?=
+BENCH := $(CACHE)/bench
+CHISEL := v1.11.3
+WSTUNNEL := 1.4.0
+
+bench-tunnel: setup rivals
+	$(BIN)/python -m benchmarks.tunnel --cache "$(BENCH)" $(BENCH_ARGS)
+
+bench-tunnel-slow-link: setup
+	$(BIN)/python -m benchmarks.tunnel --cache "$(BENCH)" --slow-link 600
+
+# What a user would choose instead of the tunnel. One that cannot be had is left out, and the table says so.
+rivals:
+	@mkdir -p "$(BENCH)"
+	@test -x "$(BENCH)/go/bin/chisel" || GOBIN="$(BENCH)/go/bin" go install github.com/jpillora/chisel@$(CHISEL) || true
+	@test -e "$(BENCH)/npm/node_modules/.bin/wstunnel" || \
+	    npm install --silent --no-audit --no-fund --prefix "$(BENCH)/npm" wstunnel@$(WSTUNNEL) || true
+
 # Debian packages that the lab's programs come from, and what tests need besides; installed only when missing.
 test lint: ALSO = openssl openssh-server
+bench-tunnel bench-tunnel-slow-link: ALSO = stunnel4 openssh-server gcc libc6-dev libssl-dev iproute2
 setup: $(STAMP)
 	@missing=$$(for one in $$($(BIN)/python -m gateway.lab.prerequisites) $(ALSO); do \
 	    dpkg-query --show --showformat='$${db:Status-Status}' $$one 2>/dev/null | grep -qx installed || echo $$one; done); \

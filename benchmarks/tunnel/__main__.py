@@ -34,6 +34,7 @@ ROADS: tuple[Road, ...] = (
 )
 ON_LINKS = (OURS, SSH, "chisel")
 ROUNDS_ON_LINKS = 3
+WITH_STALLED = (OURS, SSH, "stunnel")
 NAMES = [LIMIT, "websockets, no TCP", *(road.name for road in ROADS)]
 
 
@@ -75,8 +76,10 @@ def _round(one: Round, chosen: list[Road], parts: list[str], tools: Tools) -> No
             with one.carefully(road):
                 measures.road(road, here, one)
     if "stalled" in parts:
-        with one.carefully(ROADS[0]):
-            measures.stalled(ROADS[0], here, one)
+        for road in chosen:
+            if road.name in WITH_STALLED:
+                with one.carefully(road):
+                    measures.stalled(road, here, one)
     if "links" in parts and one.turn < ROUNDS_ON_LINKS:
         for link, road in itertools.product(LINKS, chosen):
             if road.name in ON_LINKS:

@@ -34,7 +34,7 @@ def link_measures(link: str) -> list[str]:
 
 def write(found: Findings, roads: list[str], *, machine_note: str) -> None:
     """Write both."""
-    parts = [table(found, roads, LOOPBACK), table(found, ["ours"], STALLED)]
+    parts = [table(found, roads, LOOPBACK), table(found, roads, STALLED)]
     parts += [table(found, roads, link_measures(link.name)) for link in LINKS]
     lines = [line for part in parts if part for line in [*part, ""]]
     tables.write_rows(

@@ -29,7 +29,7 @@ static void serve(int poll) {
         for (int i = 0; i < n; i++) {
             char word = ready[i].data.u64 >> 32;
             int s = (int)ready[i].data.u64;
-            ssize_t moved = word == 'D' ? send_more(s) : word == 'U' ? take(s) : echo(s);
+            ssize_t moved = word == 'D' || word == 'S' ? send_more(s) : word == 'U' ? take(s) : echo(s);
             if (moved == 0 || (moved < 0 && errno != EAGAIN)) close(s);
         }
     }
@@ -41,7 +41,7 @@ static void *serve_in_thread(void *poll) {
 }
 
 static void watch(int poll, int s, char word) {
-    struct epoll_event wish = {.events = word == 'D' ? EPOLLOUT : EPOLLIN, .data.u64 = (uint64_t)word << 32 | s};
+    struct epoll_event wish = {.events = word == 'D' || word == 'S' ? EPOLLOUT : EPOLLIN, .data.u64 = (uint64_t)word << 32 | s};
     epoll_ctl(poll, EPOLL_CTL_ADD, s, &wish);
 }
 
@@ -79,9 +79,12 @@ int main(int argc, char **argv) {
         }
         char word = 0;
         epoll_ctl(entrance, EPOLL_CTL_DEL, s, NULL);
-        if (recv(s, &word, 1, 0) == 1)
+        if (recv(s, &word, 1, 0) == 1) {
+            int size = SMALL_BUFFER;
+            if (word == 'S') setsockopt(s, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
             watch(word == 'E' ? echoes : bulk, s, word);
-        else
+        } else {
             close(s);
+        }
     }
 }

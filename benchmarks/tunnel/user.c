@@ -21,6 +21,10 @@ static int taken;
 static int opened(const char *words) {
     int s = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in address = loopback(port);
+    int segment = ETHERNET_SEGMENT, buffer = SMALL_BUFFER;
+    if (*words == 'S' && (setsockopt(s, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment) < 0 ||
+                          setsockopt(s, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer) < 0))
+        die("setsockopt");
     if (connect(s, (struct sockaddr *)&address, sizeof address) < 0) die("connect");
     without_delay(s);
     ssize_t size = strlen(words);
@@ -87,7 +91,7 @@ static void ask(double seconds) {
 
 static void hold(int streams, bool stalled) {
     for (int i = 0; i < streams; i++) {
-        int s = opened(stalled ? "D" : "E?");
+        int s = opened(stalled ? "S" : "E?");
         if (!stalled) answered(s, 1);
     }
     printf("{\"held\": %d}\n", streams);

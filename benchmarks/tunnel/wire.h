@@ -1,7 +1,12 @@
 /* This file is what both ends of the load share: the words a connection begins with, and sockets that do not wait.
  *
- * The first byte a user sends says what the target does: 'E' echoes what follows, 'D' sends without end, 'U' takes
- * and drops. Who drops uses MSG_TRUNC, so that the kernel need not copy: the load must cost little beside the road.
+ * The first byte a user sends says what the target does: 'E' echoes what follows, 'D' sends without end, 'S' too, but
+ * to a reader that stalls, and 'U' takes and drops.
+ *
+ * Streams that stall have small buffers and segments as on an Ethernet: with those of loopback, 200 of them would
+ * hold so much in the kernel that it slows down every connection of the machine, tunnel or not.
+ *
+ * Who drops uses MSG_TRUNC, so that the kernel need not copy: the load must cost little beside the road.
  */
 #ifndef WIRE_H
 #define WIRE_H
@@ -24,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CHUNK = 256 * 1024, REQUEST = 64 };
+enum { CHUNK = 256 * 1024, REQUEST = 64, SMALL_BUFFER = 64 * 1024, ETHERNET_SEGMENT = 1448 };
 
 struct counters {
     _Atomic uint64_t received;
