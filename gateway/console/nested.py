@@ -121,6 +121,7 @@ class _Joined:
     async def _out(self) -> None:
         while piece := await self.reader.read(PIECE):
             await self.outer.send_bytes(piece)
+            self._within(self.idle_limit)
         await self.outer.send_bytes(END)
 
     def _within(self, seconds: float) -> None:

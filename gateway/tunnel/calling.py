@@ -5,10 +5,10 @@ The library's own help is off: it would take a proxy from the environment, follo
 
 import ssl
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus, InvalidURI
 from websockets.uri import parse_uri
 
 from gateway.kit.errors import GatewayError, Remedy
@@ -56,6 +56,12 @@ async def open_websocket(
     if not where.secure:
         raise DialError(f"{url} is not encrypted: a tunnel's address begins with wss://")
     taken = await road.connect(where.host, where.port)
+    made: list[Kind] = []
+
+    def make(*given: Any, **named: Any) -> Kind:  # noqa: ANN401 - the library's own
+        made.append(kind(*given, **named))
+        return made[0]
+
     try:
         opened = await connect(
             url,
@@ -70,10 +76,12 @@ async def open_websocket(
             max_size=message_limit,
             max_queue=4,
             proxy=None,
-            create_connection=kind,
+            create_connection=make,  # type: ignore[arg-type] # a factory will do
         )
     except (OSError, InvalidHandshake, ValueError, ConnectionClosed) as fault:
-        raise named(url, fault) from fault
+        # Why the transport was lost (an alert of TLS 1.3 comes behind the handshake) the library keeps to itself.
+        lost = made[0].connection_exc if made else None
+        raise named(url, fault, lost=lost) from fault
     assert isinstance(opened, kind)  # noqa: S101 - it is what create_connection made
     if opened.subprotocol != subprotocol:
         opened.transport.abort()
@@ -82,9 +90,9 @@ async def open_websocket(
     return opened
 
 
-def named(url: str, fault: Exception) -> GatewayError:
-    """Return what a failure to open a WebSocket means, in our words."""
-    for one in _and_causes(fault):
+def named(url: str, fault: Exception, *, lost: BaseException | None = None) -> GatewayError:
+    """Return what a failure to open a WebSocket means, in our words; `lost` is why the transport broke off."""
+    for one in (*_and_causes(fault), *_and_causes(lost)):
         if isinstance(one, ssl.SSLCertVerificationError):
             return ConsoleNotTrustedError(
                 f"{url} shows a certificate that is not of the console this appliance was paired with: "
@@ -96,6 +104,12 @@ def named(url: str, fault: Exception) -> GatewayError:
         wait = retry_after(fault.response.headers.get("Retry-After")) if fault.response.status_code != 101 else None
         message = f"{url} answers {fault.response.status_code} instead of opening the tunnel"
         return DialError(message, status=fault.response.status_code, retry_after=wait)
+    if isinstance(fault, InvalidMessage):
+        # What a server of asyncio does with a certificate it does not take: its alert never leaves.
+        return DialError(
+            f"whoever answers at {url} breaks off before the tunnel opens: is this appliance's certificate still good, "
+            "and is that the console's tunnel port?"
+        )
     return DialError(f"cannot reach the console at {url}: {str(fault) or type(fault).__name__}")
 
 
@@ -111,8 +125,8 @@ def _of_tls(url: str, fault: ssl.SSLError) -> GatewayError:
     return DialError(f"cannot agree on TLS with {url}: {reason}")
 
 
-def _and_causes(fault: BaseException) -> Iterator[BaseException]:
-    one: BaseException | None = fault
+def _and_causes(fault: BaseException | None) -> Iterator[BaseException]:
+    one = fault
     for _ in range(8):
         if one is None:
             return

@@ -110,7 +110,7 @@ class Channel:
         """
         while True:
             try:
-                async with asyncio.timeout_at(self._pulse.next_look):
+                async with asyncio.timeout_at(self._next_look()):
                     message = await self._connection.recv()
             except TimeoutError:
                 await self._look_for_life()
@@ -137,6 +137,11 @@ class Channel:
             return message
         await self.close(code=UNSUPPORTED, reason="commands are text")
         raise ChannelClosedError("the other side has sent what is no text", close_code=UNSUPPORTED)
+
+    def _next_look(self) -> float:
+        """Return when to look: every QUIET seconds at least, for an answer to a ping wakes nobody."""
+        self._pulse.heard(self._connection.heard_at)
+        return min(self._pulse.next_look, asyncio.get_running_loop().time() + self._pulse.quiet)
 
     async def _look_for_life(self) -> None:
         """Ask a silent peer, or give it up. Raises ChannelClosedError."""

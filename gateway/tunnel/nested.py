@@ -28,6 +28,8 @@ PIECE = 64 * 1024
 MESSAGE_LIMIT = 256 * 1024
 LINGER = 30.0
 """Seconds that the other direction may take once one has ended: TLS has no use for half a connection."""
+STUCK = 45.0
+"""Seconds after which a far end that takes nothing is given up: the tunnel inside has given it up by then."""
 LEAVE = 1.0
 """Seconds for what is still on its way when the road is closed."""
 END = b""
@@ -139,7 +141,8 @@ async def _carry(outer: ClientConnection, reader: asyncio.StreamReader, writer: 
 
 async def _out(outer: ClientConnection, reader: asyncio.StreamReader) -> None:
     while piece := await reader.read(PIECE):
-        await outer.send(piece)
+        async with asyncio.timeout(STUCK):
+            await outer.send(piece)
     await outer.send(END)
 
 
