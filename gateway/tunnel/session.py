@@ -101,9 +101,10 @@ class Session:
             raise self._over.result()
         stream = self._new(self.mux.open(lane, self.now()))
         stream.offer(block(preamble))
+        reply: bytes | None = None
         try:
             async with asyncio.timeout(within):
-                return stream, await stream.read_block(REPLY)
+                reply = await stream.read_block(REPLY)
         except TimeoutError as fault:
             raise StreamRefusedError(f"the other side did not answer within {within:g} s", Reset.TIMEOUT) from fault
         except (StreamResetError, BlockBrokenError) as fault:
@@ -112,8 +113,9 @@ class Session:
                 f"the other side cut the stream: {reason.name.lower().replace('_', ' ')}", reason
             ) from fault
         finally:
-            if stream.received == 0:
+            if reply is None:
                 stream.reset(Reset.CANCELLED)
+        return stream, reply
 
     async def closed(self) -> GatewayError:
         """Wait until the session is over and return why."""

@@ -60,8 +60,9 @@ class Foreign:
     async def let_read(self) -> None:
         await self._tell("let-read")
 
-    async def wait_closed(self) -> None:
-        await self._tell("wait-closed")
+    async def wait_closed(self) -> str:
+        why: str = (await self._tell("wait-closed"))["why"]
+        return why
 
     async def leave(self) -> None:
         """Close the session and end the program."""

@@ -69,5 +69,5 @@ class Peer(Protocol):
     async def let_read(self) -> None:
         """Let the streams read that were asked to be slow."""
 
-    async def wait_closed(self) -> None:
-        """Wait until the session is over."""
+    async def wait_closed(self) -> str:
+        """Wait until the session is over and return why, in the library's own words."""

@@ -98,8 +98,8 @@ class Ours:
     async def let_read(self) -> None:
         self._servant.let.set()
 
-    async def wait_closed(self) -> None:
-        await self.session.closed()
+    async def wait_closed(self) -> str:
+        return (await self.session.closed()).message
 
 
 async def send(stream: Stream, count: int, *, piece: int = PIECE) -> None:

@@ -35,10 +35,12 @@ type peer struct {
 	streams map[uint32]*yamux.Stream
 	let     chan struct{}
 	once    sync.Once
+	over    chan struct{}
+	why     error
 }
 
 func newPeer(session *yamux.Session) *peer {
-	return &peer{session: session, streams: map[uint32]*yamux.Stream{}, let: make(chan struct{})}
+	return &peer{session: session, streams: map[uint32]*yamux.Stream{}, let: make(chan struct{}), over: make(chan struct{})}
 }
 
 func (p *peer) carryOut(order order) (map[string]any, error) {
@@ -66,8 +68,8 @@ func (p *peer) carryOut(order order) (map[string]any, error) {
 		p.once.Do(func() { close(p.let) })
 		return nil, nil
 	case "wait-closed":
-		<-p.session.CloseChan()
-		return nil, nil
+		<-p.over
+		return map[string]any{"why": p.why.Error()}, nil
 	}
 	return nil, fmt.Errorf("do not know how to %q", order.Do)
 }
@@ -80,13 +82,10 @@ func (p *peer) stream(id uint32) *yamux.Stream {
 
 // open opens a stream; without a preamble it breaks the profile on purpose and waits for no reply.
 func (p *peer) open(preamble *string) (map[string]any, error) {
-	stream, err := p.session.OpenStream()
+	stream, err := p.openInOrder()
 	if err != nil {
 		return nil, err
 	}
-	p.lock.Lock()
-	p.streams[stream.StreamID()] = stream
-	p.lock.Unlock()
 	answer := map[string]any{"stream": stream.StreamID()}
 	if preamble == nil {
 		return answer, nil
@@ -99,11 +98,25 @@ func (p *peer) open(preamble *string) (map[string]any, error) {
 	return answer, err
 }
 
+// openInOrder opens one stream at a time. hashicorp/yamux takes the next id and sends SYN in two steps, so that of two
+// goroutines the one with the higher id may be first; the profile asks for ids that rise.
+func (p *peer) openInOrder() (*yamux.Stream, error) {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	stream, err := p.session.OpenStream()
+	if err == nil {
+		p.streams[stream.StreamID()] = stream
+	}
+	return stream, err
+}
+
 // serve carries out what the preamble of each stream that the other end opens asks for.
 func (p *peer) serve() {
 	for {
 		stream, err := p.session.AcceptStream()
 		if err != nil {
+			p.why = err
+			close(p.over)
 			return
 		}
 		go p.served(stream)
@@ -118,6 +131,11 @@ func (p *peer) served(stream *yamux.Stream) {
 	}
 	var wanted order
 	if json.Unmarshal(text, &wanted) != nil {
+		return
+	}
+	if wanted.Do == "babble" { // a reply over the limit, on purpose
+		_, _ = stream.Write([]byte{0xFF, 0xFF, 0})
+		_, _ = receive(stream, -1)
 		return
 	}
 	if writePrefixed(stream, []byte("ok "+wanted.Do)) != nil {
