@@ -28,6 +28,7 @@ from gateway.console.trail import Visitor
 from gateway.contract import streams as contract
 from gateway.kit.errors import GatewayError
 from gateway.tunnel.engine import Engine
+from gateway.tunnel.frames import Reset
 from gateway.tunnel.handshake import SUBPROTOCOL
 from gateway.tunnel.limits import MIB, Limits
 from gateway.tunnel.schedule import Lane
@@ -39,6 +40,8 @@ PATH = "/api/v1/tunnel"
 LIMITS = Limits(streams=256, unanswered=64, budget=16 * MIB)
 RECHECK = 3.0
 """Seconds after which the key is looked at again: a revoked one is cut off within five."""
+FAREWELL = 5.0
+"""Seconds in which whoever opened a refused stream is to end it."""
 POLICY = 1008
 
 log = structlog.get_logger(__name__)
@@ -116,13 +119,23 @@ class _Visit:
                 wish = contract.read_user_preamble(preamble)
                 onward = await stack.enter_async_context(self.streams.opened(self.visitor, wish))
             except GatewayError as fault:
-                stream.answer(contract.write(_refusal(fault)))
-                stream.end()
+                await _refuse(stream, fault)
                 return
             stream.set_lane(Lane(wish.lane))
             stream.answer(contract.write(onward.reply))
             onward.fault = (await join(stream, onward.stream)).fault
 
 
-def _refusal(fault: GatewayError) -> contract.StreamReply:
-    return fault.reply if isinstance(fault, StreamRefusedByGatewayError) else contract.refusal(fault)
+async def _refuse(stream: Stream, fault: GatewayError) -> None:
+    """Answer why there is no stream, and see to it that none is left."""
+    if stream.fault is not None:
+        return
+    reply = fault.reply if isinstance(fault, StreamRefusedByGatewayError) else contract.refusal(fault)
+    stream.answer(contract.write(reply))
+    stream.end()
+    try:
+        async with asyncio.timeout(FAREWELL):
+            while await stream.read():
+                pass
+    except (TimeoutError, GatewayError):
+        stream.reset(Reset.REFUSED_POLICY)

@@ -1,5 +1,6 @@
 """This file is who holds tunnels open: how many of one key, how many in all, and how they are told to go home."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from gateway.kit.errors import GatewayError, Remedy
 
 MOST = 500
 OF_ONE_KEY = 32
+GOING_AWAY = 1001
 
 
 class TooManyTunnelsError(GatewayError):
@@ -21,7 +23,7 @@ class TooManyTunnelsError(GatewayError):
 class Closable(Protocol):
     """What can be closed."""
 
-    async def close(self) -> None:
+    async def close(self, code: int, reason: str) -> None:
         """Close; safe to call twice."""
 
 
@@ -57,5 +59,6 @@ class Tunnels:
 
     async def close(self) -> None:
         """Close every tunnel: the console stops, or goes elsewhere."""
-        for tunnel in list(self._open):
-            await tunnel.close()
+        async with asyncio.TaskGroup() as group:
+            for tunnel in self._open:
+                group.create_task(tunnel.close(GOING_AWAY, "the console stops"))

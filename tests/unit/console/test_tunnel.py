@@ -5,6 +5,7 @@ import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +13,9 @@ import pytest
 
 from gateway.console.api import tunnel as route
 from gateway.console.api import tunnels
+from gateway.console.records import AuditOutcome
 from gateway.console.store import audit, people
+from gateway.console.store.audit import Sought
 from gateway.console.store.database import StoreUnavailableError
 from gateway.contract.messages import Offers
 from gateway.contract.streams import OfferedTarget
@@ -20,7 +23,7 @@ from gateway.kit.errors import GatewayError
 from gateway.tunnel.roads import DialError
 from gateway.tunnel.session import Session
 from gateway.tunnel.stream import Stream, StreamResetError
-from tests.fakes.console import Console, paired_appliance
+from tests.fakes.console import Console, paired_appliance, running_console
 from tests.fakes.targets import DENIED, Data, data_of, exchanged, reach, tunnel
 
 
@@ -399,3 +402,18 @@ async def test_the_audit_log_is_read_page_by_page_the_newest_first(console: Cons
     assert await entries(console, "?gateway=dc9") == []
     assert await entries(console, "?action=tunnel.other") == []
     assert (await console.ask("GET", f"/api/v1/audit?before={uuid4()}")).status == 404
+
+
+async def test_a_stopping_console_ends_tunnels_at_once_and_writes_how(tmp_path: Path) -> None:
+    async with AsyncExitStack() as running:
+        console = await running.enter_async_context(running_console(tmp_path / "console"))
+        async with data_open(console), tunnel(console) as session:
+            await reach(session)
+            began = asyncio.get_running_loop().time()
+            await running.aclose()
+            assert asyncio.get_running_loop().time() - began < 5
+            assert "the console stops" in (await over(session)).message
+
+    async with console.store() as store, store.reading(await console.scope()) as rows:
+        ended, began_entry = await audit.newest(rows, Sought(), limit=9)
+    assert (began_entry.outcome, ended.outcome) == (AuditOutcome.BEGAN, AuditOutcome.ENDED)
