@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr, ValidationError
 
-from gateway.appliance import daemon, outward, pairing
+from gateway.appliance import daemon, outward, oversight, pairing
 from gateway.appliance.identity import Identity, Paired
+from gateway.appliance.oversight import StateOption
 from gateway.appliance.settings import ApplianceSettings
+from gateway.appliance.targets import Targets
 from gateway.clouds import registry
 from gateway.clouds.accounts import AccountInvalidError, Accounts, CloudAccount
 from gateway.kit import files, logs, loops, secretfile
@@ -17,10 +19,8 @@ from gateway.kit import files, logs, loops, secretfile
 app = typer.Typer(help="The appliance, from the inside of the data centre.", no_args_is_help=True)
 account_app = typer.Typer(help="Cloud accounts: kept on the appliance, never sent anywhere.", no_args_is_help=True)
 app.add_typer(account_app, name="account")
-
-StateOption = Annotated[
-    Path | None, typer.Option("--state", help="directory of the appliance's state", show_default=False)
-]
+app.add_typer(oversight.target_app, name="target")
+app.command("audit")(oversight.audit)
 
 
 @app.command("run")
@@ -56,11 +56,12 @@ def pair(
 
 @app.command("status")
 def status(state: StateOption = None) -> None:
-    """Tell with which console the appliance is paired, and which accounts it has."""
+    """Tell with which console the appliance is paired, and which accounts and targets it has."""
     directory = files.make_private_directory(_settings(state=state).state)
     paired = Identity.open(directory).paired()
     typer.echo(f"Paired with {paired.console} as {paired.gateway_name}." if paired else "Not paired.")
     typer.echo(f"Cloud accounts: {', '.join(Accounts(directory / 'accounts').names()) or 'none'}.")
+    typer.echo(f"Targets: {', '.join(Targets(directory / 'targets').names()) or 'none'}.")
 
 
 @account_app.command("add")

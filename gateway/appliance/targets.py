@@ -151,7 +151,7 @@ class Targets:
     def read(self, name: str) -> Target:
         """Return one target. Raises TargetUnknownError, naming those that are there, or TargetUnreadableError."""
         try:
-            return Target.model_validate_json(self._file(name).read_bytes())
+            return Target.model_validate_json(self.find(name).read_bytes())
         except FileNotFoundError as fault:
             raise self._unknown(name) from fault
         except (OSError, ValidationError):
@@ -159,21 +159,28 @@ class Targets:
                 f"the file of target {name!r} is damaged; add it again with: pcg appliance target add", target=name
             ) from None
 
-    def write(self, name: str, target: Target) -> None:
-        """Store a target under `name`, replacing one of that name; the file is 0600. Raises TargetInvalidError."""
+    def check(self, name: str) -> None:
+        """Return when a target of that name can be written. Raises TargetInvalidError."""
         if re.fullmatch(NAME_PATTERN, name) is None:
             raise TargetInvalidError(f"the name of a target cannot be {name!a}: {RULES[NAME_PATTERN]}")
         if name not in self.names() and len(self.names()) >= MOST_TARGETS:
             raise TargetInvalidError(f"an appliance has at most {MOST_TARGETS} targets: remove one first")
+
+    def write(self, name: str, target: Target) -> None:
+        """Store a target under `name`, replacing one of that name; the file is 0600. Raises TargetInvalidError."""
+        self.check(name)
         files.make_private_directory(self._directory)
         files.write_whole(self._directory / f"{name}.json", target.model_dump_json().encode())
 
     def remove(self, name: str) -> None:
         """Forget a target. Raises TargetUnknownError, naming those that are there."""
-        self._file(name).unlink(missing_ok=True)
+        self.find(name).unlink(missing_ok=True)
 
-    def _file(self, name: str) -> Path:
-        """Return the file of a target that is there; a name that leads out of the directory never is."""
+    def find(self, name: str) -> Path:
+        """Return the file of a target that is there; a name that leads out of the directory never is.
+
+        Raises TargetUnknownError.
+        """
         if name not in self.names():
             raise self._unknown(name)
         return self._directory / f"{name}.json"
