@@ -22,6 +22,7 @@ from gateway.identity.grants import GrantKey
 from gateway.kit import supervise
 from gateway.kit.errors import Remedy
 from gateway.tunnel.frames import Reset
+from gateway.tunnel.session import StreamRefusedError
 from gateway.tunnel.stream import Stream, StreamResetError
 from tests.unit.appliance.opening import SESSION, Lookup, exchange, read_all, site
 
@@ -359,3 +360,36 @@ async def test_what_a_console_says_cannot_write_lines_into_our_log(tmp_path: Pat
     content = (tmp_path / "audit.log").read_bytes()
     assert all(0x20 <= byte < 0x7F or byte == 0x0A for byte in content)
     assert here.entries()[0].act.facts["user"] == user
+
+
+async def test_who_gives_up_while_the_target_is_looked_for_leaves_nothing_open(tmp_path: Path) -> None:
+    gate = threading.Event()
+
+    class Slow(Lookup):
+        def __call__(self, host: str) -> Sequence[str]:
+            gate.wait(10)
+            return super().__call__(host)
+
+    async with site(tmp_path, lookup=Slow(), room=Room(all=1, per_target=1)) as here:
+        with pytest.raises(StreamRefusedError):
+            await here.console.open(here.preamble(), within=0.05)
+        gate.set()
+        (refused,) = await here.told("stream.refused")
+        assert await exchange(await here.open(), b"x") == b"xbye"
+    assert refused.act.facts["code"] == "stream.abandoned"
+
+
+async def test_a_session_that_is_lost_while_a_target_is_looked_for_is_told(tmp_path: Path) -> None:
+    gate = threading.Event()
+
+    class Slow(Lookup):
+        def __call__(self, host: str) -> Sequence[str]:
+            gate.wait(10)
+            return super().__call__(host)
+
+    async with site(tmp_path, lookup=Slow()) as here:
+        with pytest.raises(StreamRefusedError):
+            await here.console.open(here.preamble(), within=0.05)
+        await here.console.close()
+        gate.set()
+    assert [entry.act.facts["code"] for entry in here.entries()] == ["stream.abandoned"]

@@ -1,0 +1,117 @@
+"""This file is the promises of resolving and dialling: what is dialled was judged, and every wait has an end."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from gateway.appliance import resolving
+from gateway.appliance.reach import AddressRefusedError
+from gateway.appliance.resolving import Dialler, TargetUnreachableError
+from gateway.appliance.targets import Target
+from tests.unit.appliance.opening import Lookup, nobody
+
+SITE = ("127.0.0.0/8",)
+
+
+@asynccontextmanager
+async def a_server(address: str = "127.0.0.1") -> AsyncIterator[int]:
+    async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(hang_up, address, 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def a_dialler(*answer: str) -> Dialler:
+    return Dialler(look_up=Lookup([answer]), deny=(), own=nobody)
+
+
+async def test_the_connection_goes_to_the_address_that_was_judged() -> None:
+    async with a_server("127.0.0.3") as port:
+        dialled = await a_dialler("127.0.0.3").dial(Target(host="t", port=port, allow=SITE), within=5)
+        with dialled.connection:
+            assert dialled.connection.getpeername() == ("127.0.0.3", port)
+        assert str(dialled.address) == "127.0.0.3"
+
+
+async def test_an_address_is_not_looked_up() -> None:
+    lookup = Lookup()
+    dialler = Dialler(look_up=lookup, deny=(ip_network("10.0.0.0/8"),), own=nobody)
+    with pytest.raises(AddressRefusedError):
+        await dialler.dial(Target(host="10.0.0.5", port=443), within=5)
+    assert lookup.asked == []
+
+
+async def test_lookups_that_hang_hold_up_no_target_given_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolving, "LOOKUPS", 1)
+    gate = threading.Event()
+
+    def hang(_host: str) -> Sequence[str]:
+        gate.wait(10)
+        return []
+
+    dialler = Dialler(look_up=hang, deny=(ip_network("10.0.0.0/8"),), own=nobody)
+    try:
+        for _ in range(3):
+            with pytest.raises(TargetUnreachableError, match="did not answer"):
+                await dialler.dial(Target(host="t", port=443, allow=SITE), within=0.02)
+        with pytest.raises(AddressRefusedError):
+            await dialler.dial(Target(host="10.0.0.5", port=443), within=5)
+        assert await asyncio.to_thread(lambda: True)
+    finally:
+        gate.set()
+        dialler.close()
+
+
+async def test_a_target_that_takes_no_connection_is_given_up_in_time() -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(3)]
+        try:
+            for one in waiting:  # the queue of a listener that accepts nobody is full after these
+                one.settimeout(0)
+                one.connect_ex(full.getsockname())
+            target = Target(host="t", port=full.getsockname()[1], allow=SITE)
+            with pytest.raises(TargetUnreachableError) as refused:
+                await a_dialler("127.0.0.1").dial(target, within=0.1)
+        finally:
+            for one in waiting:
+                one.close()
+    assert "127" not in refused.value.message
+
+
+@pytest.mark.attack(11)
+def test_this_machine_knows_its_own_addresses() -> None:
+    assert resolving.is_own(ip_address("127.0.0.1"))
+    assert not resolving.is_own(ip_address("192.0.2.1"))
+    assert not resolving.is_own(ip_address("2001:db8::1"))
+
+
+@pytest.mark.attack(11)
+def test_the_addresses_of_this_machines_interfaces_are_its_own() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no route to anywhere")
+        assert resolving.is_own(ip_address(probe.getsockname()[0]))
+
+
+def test_a_zone_is_not_lost_on_the_way_to_the_rules() -> None:
+    assert resolving._with_zone(("fe80::1", 0, 0, 2)) == "fe80::1%2"
+    assert resolving._with_zone(("fe80::1%eth0", 0, 0, 2)) == "fe80::1%eth0"
+    assert resolving._with_zone(("2001:db8::1", 0, 0, 0)) == "2001:db8::1"
+
+
+def test_the_systems_resolver_answers_each_address_once() -> None:
+    found = resolving.look_up("localhost")
+    assert found
+    assert len(set(found)) == len(found)
+    assert {ip_address(one) for one in found} <= {ip_address("127.0.0.1"), ip_address("::1")}
