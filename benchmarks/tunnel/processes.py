@@ -113,7 +113,7 @@ class Processes:
 def processes(log: Path) -> Iterator[Processes]:
     """Own processes for the body; their output goes to `log`."""
     made = Processes(log)
-    log.touch()
+    log.write_text("")
     try:
         yield made
     finally:
