@@ -23,7 +23,7 @@ from pathlib import Path
 from gateway.appliance.audit import AuditLog
 from gateway.appliance.auditlines import Act
 from gateway.kit.clock import SystemClock
-log = AuditLog(Path(sys.argv[1]), clock=SystemClock(), segment=200_000)
+log = AuditLog(Path(sys.argv[1]), clock=SystemClock(), segment=2_000_000)
 for number in range(int(sys.argv[2])):
     log.append([Act("stream.opened", "ok", {"writer": sys.argv[3], "number": number})] * 3)
     print(number, flush=True)
@@ -212,18 +212,19 @@ def test_two_programs_that_write_at_a_time_and_one_that_is_killed_leave_one_chai
     def writer(name: str, count: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(count), name], stdout=subprocess.PIPE)
 
-    with writer("killed", 1_000_000) as killed, writer("other", 40) as other:
+    with writer("killed", 1_000_000) as killed, writer("other", 200) as other:
         assert killed.stdout
-        for _ in range(20):
+        assert other.stdout
+        other.stdout.readline()
+        for _ in range(100):
             last = int(killed.stdout.readline())
         killed.send_signal(signal.SIGKILL)
-        assert other.wait(60) == 0
-        assert other.stdout
         other.stdout.read()
+        assert other.wait(60) == 0
         last = max([last, *(int(line) for line in killed.stdout.read().split())])
-    log = a_log(tmp_path, segment=200_000)
+    log = a_log(tmp_path, segment=2_000_000)
     log.append([an_act()])
     entries = [entry.act.facts for _, line in log.lines() if (entry := parsed(line))]
     assert log.verify().broken is None
-    assert sum(facts.get("writer") == "other" for facts in entries) == 120
+    assert sum(facts.get("writer") == "other" for facts in entries) == 600
     assert sum(facts.get("writer") == "killed" for facts in entries) >= 3 * (last + 1)
