@@ -23,8 +23,9 @@ from gateway.contract.streams import SESSION_PARAMETER
 from gateway.kit import files
 from gateway.tunnel.dataline import dial_data
 from tests.fakes.console import Appliance, paired_appliance
+from tests.fakes.forward import Forward
 from tests.unit.cli.conftest import User
-from tests.unit.cli.test_forwarding import Forward, forwarding
+from tests.unit.cli.test_forwarding import forwarding
 
 CONTENT = secrets.token_bytes(16 * 1024 * 1024)
 
