@@ -10,6 +10,7 @@ from structlog.typing import EventDict
 
 from gateway.kit import supervise
 from gateway.kit.backoff import Backoff
+from gateway.kit.errors import GatewayError
 from gateway.kit.supervise import PartEndedError
 from tests.fakes.clock import HandClock
 
@@ -198,6 +199,68 @@ async def test_the_pause_grows_and_begins_anew_after_a_run_that_lasted() -> None
         await flaky.played.wait()
         task.cancel()
     assert pauses == [0, 0.5, 0, 1.0, 0, 2.0, 60, 0.5, 0, 1.0]
+
+
+class BusyError(GatewayError):
+    """Come back later."""
+
+    code = "test.busy_peer"
+
+
+async def pauses_of(*faults: Exception) -> list[float]:
+    """Return how long is paused after each of these ends."""
+    clock, pauses, left, played = HandClock(), list[float](), list(faults), asyncio.Event()
+
+    async def run() -> None:
+        if not left:
+            played.set()
+            await asyncio.Event().wait()
+        raise left.pop(0)
+
+    sleep = clock.sleep
+
+    async def noting(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(seconds)
+
+    clock.sleep = noting  # type: ignore[method-assign]
+    backoff = Backoff(lambda: 0.0, first=1.0, cap=8.0)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(supervise.keep_running("link", run, clock=clock, backoff=backoff))
+        await played.wait()
+        task.cancel()
+    return pauses
+
+
+async def test_a_pause_that_an_error_asks_for_is_kept_also_when_it_is_one_of_several() -> None:
+    both = ExceptionGroup("two", [LookupError(), ExceptionGroup("one", [BusyError(retry_after=40.0)])])
+    assert await pauses_of(LookupError(), BusyError(retry_after=20.0), both) == [0.0, 20.0, 40.0]
+
+
+@pytest.mark.parametrize(("worked", "last"), [(None, 4.0), (40.0, 4.0), (10.0, 1.0)])
+async def test_only_the_time_it_has_worked_counts_as_lasting(worked: float | None, last: float) -> None:
+    """Each run takes 80 s; to fail slowly is not to have lasted."""
+    clock, pauses = HandClock(), list[float]()
+    flaky = Flaky(clock, (80, "a"), (80, "a"), (80, "a"))
+    began = 0.0
+
+    async def run() -> None:
+        nonlocal began
+        began = clock.monotonic()
+        await flaky.run()
+
+    class Noting(Backoff):
+        def next_delay(self, fault: Exception | None = None) -> float:
+            pauses.append(super().next_delay(fault))
+            return pauses[-1]
+
+    backoff = Noting(lambda: 1.0, first=1.0, cap=8.0, stable=60.0)
+    since = (lambda: None) if worked is None else (lambda: began + worked)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(supervise.keep_running("link", run, clock=clock, backoff=backoff, worked_since=since))
+        await flaky.played.wait()
+        task.cancel()
+    assert pauses[-1] == last
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
