@@ -131,7 +131,8 @@ class Examination:
         }
 
     async def _seen(self, check: Check, step: Step) -> Seen:
-        for needed in NEEDS.get(check, ()):
+        unused = self.subject.proxy is None and check in {Check.PROXY, Check.CREDENTIALS}
+        for needed in () if unused else NEEDS.get(check, ()):
             if self._unmet.get(needed) is Verdict.FAILED:
                 self._unmet[check] = Verdict.FAILED
                 return Seen(findings.NOT_REACHED, f"needs {needed}")

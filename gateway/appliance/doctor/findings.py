@@ -187,6 +187,13 @@ TLS_OPENER_UNKNOWN = Finding(
     "put the authority of whoever opens TLS into a file and name it in the setting outer_trust; if nobody should, the"
     " name leads to somebody else than the console",
 )
+TLS_API_OPENED = Finding(
+    "tls.api_opened",
+    Verdict.WARNING,
+    "a proxy or a firewall between opens TLS on the API's port; the tunnel's port it leaves alone, and the tunnel goes"
+    " there",
+    "nothing needs to be done once the appliance is paired",
+)
 TLS_TUNNEL_NESTED = Finding(
     "tls.tunnel_cut",
     Verdict.WARNING,
@@ -252,8 +259,9 @@ CERTIFICATE_UNREADABLE = Finding(
 CERTIFICATE_CUT = Finding(
     "certificate.cut",
     Verdict.FAILED,
-    "the connection ends without an answer once the certificate was shown",
-    "look at the console's log; a firewall that lets only known applications through may cut it as well",
+    "the connection ends without a word once the certificate was shown: most often the console does not take it",
+    "look whether the gateway was removed from the console, and at the console's log; if it is there and well, a"
+    " firewall that lets only known applications through may cut the connection",
 )
 CERTIFICATE_NOT_PAIRED = Finding(
     "certificate.not_paired", Verdict.SKIPPED, "the appliance is not paired yet and has no certificate", "pair it"

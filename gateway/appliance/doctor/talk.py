@@ -119,7 +119,10 @@ async def _answer(talk: h11.Connection, reader: asyncio.StreamReader) -> Answer:
     while len(body) <= BODY_LIMIT:
         event = talk.next_event()
         if event is h11.NEED_DATA:
-            talk.receive_data(await reader.read(16 * 1024))
+            piece = await reader.read(16 * 1024)
+            if not piece and head is None:
+                break
+            talk.receive_data(piece)
         elif isinstance(event, h11.Response) or (
             isinstance(event, h11.InformationalResponse) and event.status_code == 101
         ):

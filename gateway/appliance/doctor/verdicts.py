@@ -116,6 +116,8 @@ def _tls_fault(worst: Shown, shown: list[Shown], *, nested: May) -> Finding:
         return findings.TLS_OTHER_NAME
     if worst.fault in WRONG_TIME:
         return findings.TLS_WRONG_TIME
+    if any(one.tunnel for one in shown) and not worst.tunnel and not any(one.tunnel and one.fault for one in shown):
+        return findings.TLS_API_OPENED
     if nested is May.NEVER:
         return findings.TLS_OPENED
     # What carries a nested tunnel is the API's port.
