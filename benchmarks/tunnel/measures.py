@@ -88,6 +88,7 @@ def road(road: Road, site: Site, one: Round) -> None:
             for way in DIRECTIONS:
                 _bulk(road.name, load, laid, one, streams, way)
         for streams in (1, 10):
+            laid.ends.settle()
             pace = one.pace
             times, _ = load.request_times_beside(laid.port, streams, warm=pace.warm, seconds=1.5 * pace.seconds)
             one.add(road.name, beside(streams), times.p99 / 1e3, "ms")
@@ -110,6 +111,7 @@ def _per_stream(name: str, load: Load, laid: Laid, one: Round) -> None:
 
 
 def _bulk(name: str, load: Load, laid: Laid, one: Round, streams: int, way: str) -> None:  # noqa: PLR0917
+    laid.ends.settle()
     before = laid.ends.cpu_seconds()
     saw = load.bulk(laid.port, way, streams, warm=one.pace.warm, seconds=one.pace.seconds)
     spent = laid.ends.cpu_seconds() - before
@@ -128,13 +130,13 @@ def stalled(road: Road, site: Site, one: Round) -> None:
 
         before = rate()
         with load.holding(laid.port, STALLED, stalled=True):
-            load.wait(1.0)
+            laid.ends.settle()
             beside_them = rate()
             one.add(
                 road.name, "memory with 200 stalled readers, appliance's end", laid.ends.appliance.memory_mb(), "MB"
             )
             one.add(road.name, "memory with 200 stalled readers, console's end", laid.ends.console.memory_mb(), "MB")
-        load.wait(1.0)
+        laid.ends.settle()
         without = (before + rate()) / 2
         one.add(road.name, "1 stream down beside 200 stalled readers", beside_them, "MB/s")
         one.add(road.name, "1 stream down without them", without, "MB/s")

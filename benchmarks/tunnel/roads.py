@@ -7,6 +7,7 @@ port of the appliance's loopback. Who dials whom is as the product has it.
 import os
 import pwd
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from benchmarks.tunnel.load import LoadBrokeError
 from benchmarks.tunnel.processes import Place, Processes, free_port, processes
 from benchmarks.tunnel.tools import Tools
 
+SETTLE_LIMIT, STEP, QUIET_SHARE = 10.0, 0.2, 0.06
 HERE = Path(__file__).parent
 ANYWHERE = "0.0.0.0"  # noqa: S104 - in a namespace the other end has another address; outside one, a road is brief
 
@@ -39,6 +41,17 @@ class Ends:
 
     def cpu_seconds(self) -> float:
         return self.console.cpu_seconds() + self.appliance.cpu_seconds()
+
+    def settle(self) -> None:
+        """Wait until both have done what was asked of them before, SETTLE_LIMIT seconds at most."""
+        give_up = time.monotonic() + SETTLE_LIMIT
+        before = self.cpu_seconds()
+        while time.monotonic() < give_up:
+            time.sleep(STEP)
+            after = self.cpu_seconds()
+            if after - before <= QUIET_SHARE * STEP:
+                return
+            before = after
 
     def memory_mb(self) -> float:
         return self.console.memory_mb() + self.appliance.memory_mb()
