@@ -19,8 +19,9 @@ from gateway.appliance.streams import Room
 from gateway.appliance.targets import Target
 from gateway.contract.messages import Welcome
 from gateway.identity.grants import GrantKey
-from gateway.kit import supervise
+from gateway.kit import loops, supervise
 from gateway.kit.errors import Remedy
+from gateway.kit.loops import Loop
 from gateway.tunnel.frames import Reset
 from gateway.tunnel.session import StreamRefusedError
 from gateway.tunnel.stream import Stream, StreamResetError
@@ -393,3 +394,22 @@ async def test_a_session_that_is_lost_while_a_target_is_looked_for_is_told(tmp_p
         await here.console.close()
         gate.set()
     assert [entry.act.facts["code"] for entry in here.entries()] == ["stream.abandoned"]
+
+
+@pytest.mark.parametrize("kind", list(Loop))
+def test_streams_are_served_alike_on_every_event_loop(tmp_path: Path, kind: Loop) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        shut = Target(host="shut.test", port=reserved.getsockname()[1], allow=("127.0.0.0/8",))
+
+        async def served() -> None:
+            async with site(tmp_path, lookup=Lookup([["127.0.0.9", "127.0.0.1"]])) as here:
+                here.targets.write("shut", shut)
+                assert await exchange(await here.open(), b"x" * 100_000) == b"x" * 100_000 + b"bye"
+                assert "connection refused" in (await here.refused(here.preamble("shut"))).detail
+
+        try:
+            loops.factory(kind)
+        except ImportError:
+            pytest.skip(f"{kind} is not installed")
+        loops.run(served(), kind=kind)
