@@ -18,6 +18,7 @@ from gateway.cli.session import CliSettings
 from gateway.console.settings import ConsoleSettings
 from gateway.kit.errors import GatewayError, every_error_class
 from gateway.lab.settings import LabSettings
+from tests.house.schema import schema_page
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -143,7 +144,12 @@ def _command(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401 - typer 
         yield ""
 
 
-PAGES = {"errors.md": errors_page, "settings.md": settings_page, "cli.md": cli_page}
+PAGES = {
+    "errors.md": errors_page,
+    "settings.md": settings_page,
+    "cli.md": cli_page,
+    "protocol.schema.json": schema_page,
+}
 
 
 if __name__ == "__main__":

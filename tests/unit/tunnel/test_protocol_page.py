@@ -34,6 +34,7 @@ from gateway.tunnel import (
 )
 from gateway.tunnel.frames import GoAway, Reset
 from gateway.tunnel.limits import Limits
+from tests.house import schema
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
 TEXT = " ".join(PAGE.split())
@@ -181,3 +182,7 @@ def test_every_message_of_the_command_channel_is_on_the_page() -> None:
         for kind in adapter.json_schema()["discriminator"]["mapping"]
     ]
     assert [kind for kind in kinds if f"| `{kind}` |" not in TEXT] == []
+
+
+def test_every_message_of_the_command_channel_has_a_schema() -> None:
+    assert schema.every_message() - {model.__name__ for model in schema.MODELS} == set()
