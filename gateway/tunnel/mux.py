@@ -100,7 +100,7 @@ class Mux:
         """Take bytes from the peer and return what happened. Raises ProtocolBrokenError: the session is over."""
         self._now = now
         self._reader.feed(message)
-        if self._budget.is_overdrawn:
+        while self._budget.is_overdrawn:
             self._cut_the_most_stalled()
         happened, self._happened = self._happened, []
         return happened
@@ -123,6 +123,8 @@ class Mux:
 
     def _data(self, stream: StreamState, payload: Bytes) -> None:
         size = len(payload)
+        if not stream.window.held:
+            stream.read_at = self._now  # who had nothing to read has not been idle
         stream.window.received(size)
         tokens = size / BYTES_PER_TOKEN
         self._pings_allowed.pay(tokens)
@@ -142,7 +144,7 @@ class Mux:
             return
         if flags & RST:
             self._forget(stream)
-            self._happened.append(WasReset(stream_id, Reset.read(length)))
+            self._happened.append(WasReset(stream_id, Reset.read(length if kind == WINDOW else 0)))
             return
         if kind == DATA and length:
             if stream.peer_ended:
