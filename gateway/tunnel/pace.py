@@ -4,7 +4,7 @@ The queue that makes an interactive stream wait is not ours: it sits in kernels,
 quarter of the cap a PING goes out behind the data; its echo says that all before it has arrived. From these comes the
 rate and the shortest round trip, and from both the cap: what the road holds, and SLACK more to keep it busy.
 
-    cap = rate * (shortest round trip + slack),   SMALLEST_CAP <= cap <= LARGEST_CAP
+    cap = rate * (GAIN * shortest round trip + slack),   SMALLEST_CAP <= cap <= LARGEST_CAP
 
 Under load the shortest round trip is not seen any more, so it is asked for: every ROUND_TRIP_KEPT seconds the cap is
 a quarter for one round trip, which lets the queue run empty (as TCP's BBR does).
@@ -21,6 +21,8 @@ SLACK = 0.004
 """Seconds of standing queue that keep a road busy whose ends are scheduled late."""
 ROUND_TRIP_KEPT = 10.0
 RATE_KEPT = 8
+GAIN = 1.25
+"""A road that is not full shows no higher rate than what is sent on it, so each round tries for more (as BBR does)."""
 
 
 class _Marker(NamedTuple):
@@ -53,9 +55,9 @@ class Pace:
 
     @property
     def marker_due(self) -> bool:
-        """Whether a marker has to follow what was sent: a quarter of the cap is unmarked, or all of it is used."""
+        """Whether a marker has to follow what was sent: a quarter of the cap is unmarked, or no echo would come."""
         unmarked = self.sent - self._marked
-        return unmarked >= self.cap // 4 or (unmarked > 0 and self.room <= 0)
+        return unmarked >= self.cap // 4 or (unmarked > 0 and self.room <= 0 and not self._markers)
 
     def marker(self, now: float) -> int:
         """Return the value of a PING that is sent now."""
@@ -86,7 +88,7 @@ class Pace:
             self.round_trip, self._shortest_at = took, now
         if self._cap_before is None and carried >= self.cap // 4:
             self._rates.append(carried / took)
-            self.cap = _bounded(int(max(self._rates) * (self.round_trip + SLACK)))
+            self.cap = _bounded(int(max(self._rates) * (GAIN * self.round_trip + SLACK)))
         if self._cap_before is None and now - self._shortest_at > ROUND_TRIP_KEPT:
             self._cap_before = self.cap
             self.cap = _bounded(self.cap // 4)
