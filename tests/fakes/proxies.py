@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -17,7 +18,7 @@ CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 @asynccontextmanager
-async def listening(serve: Serve) -> AsyncIterator[int]:
+async def listening(serve: Serve, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Serve connections on a port of loopback while the body runs; then cut those that are left."""
     async with asyncio.TaskGroup() as group:
         tasks: set[asyncio.Task[None]] = set()
@@ -32,7 +33,7 @@ async def listening(serve: Serve) -> AsyncIterator[int]:
         def connected(reader: Reader, writer: Writer) -> None:
             tasks.add(group.create_task(served(reader, writer)))
 
-        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
         try:
             yield server.sockets[0].getsockname()[1]
         finally:
