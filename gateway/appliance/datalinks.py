@@ -26,6 +26,7 @@ from gateway.kit import supervise
 from gateway.kit.backoff import Backoff
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError, Remedy
+from gateway.tunnel.answers import retry_after_close
 from gateway.tunnel.dataline import dial_data
 from gateway.tunnel.session import Session
 
@@ -36,7 +37,7 @@ LEAVE_LIMIT = 600.0
 
 
 class ConsoleGoesAwayError(GatewayError):
-    """The console takes no more streams in a data session."""
+    """The console takes no more streams in this data session."""
 
     code = "link.console_goes_away"
     remedy = Remedy.RETRY
@@ -93,9 +94,9 @@ class DataLinks:
                 place.worked_since = self._clock.monotonic()
                 log.info("data session open", session=name)
                 await session.going_away.wait()
-                why = await _why(session)
-                place.left.set_result(why)
-                if isinstance(why, ConsoleGoesAwayError):
+                over = await _over(session)
+                place.left.set_result(over or ConsoleGoesAwayError())
+                if over is None:
                     await session.drain(within=LEAVE_LIMIT)
         except Exception as error:  # noqa: BLE001 - it is handed to who keeps the place, and logged there
             if not place.left.done():
@@ -118,10 +119,12 @@ def address(tunnel: str, *, session: str) -> str:
     return urlunsplit(where._replace(path=where.path or "/", query=urlencode({SESSION_PARAMETER: session})))
 
 
-async def _why(session: Session) -> GatewayError:
-    """Return why a session takes no more streams: it is over, or the console is about to go away."""
+async def _over(session: Session) -> GatewayError | None:
+    """Return why a session is over, with the pause that the console asks for, or None while it is not."""
     try:
         async with asyncio.timeout(0):
-            return await session.closed()
+            why = await session.closed()
     except TimeoutError:
-        return ConsoleGoesAwayError("the console takes no more streams in this data session: another is opened")
+        return None
+    wait = retry_after_close(why.message)
+    return why if wait is None else ConsoleGoesAwayError(why.message, retry_after=wait)

@@ -29,11 +29,12 @@ from tests.unit.appliance.opening import exchange, site
 class Keeping:
     console: ScriptedConsole
     service: StreamService
+    clock: HandClock
 
     def welcome(self) -> None:
-        clock = HandClock()
-        welcome = Welcome(protocol=2, server_time=clock.now(), acknowledged=0, grant_key=GrantKey.new().public_text)
-        self.service.welcomed(welcome, asked=clock.monotonic())
+        key = GrantKey.new().public_text
+        welcome = Welcome(protocol=2, server_time=self.clock.now(), acknowledged=0, grant_key=key)
+        self.service.welcomed(welcome, asked=self.clock.monotonic())
 
 
 @asynccontextmanager
@@ -44,10 +45,10 @@ async def keeping(
     identity = Identity.open(files.make_private_directory(directory / "state"))
     async with console.listening(), site(directory / "state", welcomed=False) as here:
         paired = console.pair(identity)
-        used = service or here.service
-        lines = DataLinks(identity, paired, streams=used, outward=STRAIGHT, clock=HandClock())
+        used, clock = service or here.service, HandClock()
+        lines = DataLinks(identity, paired, streams=used, outward=STRAIGHT, clock=clock)
         async with supervise.running(lines=lines.run(sessions=sessions, first=0.01, cap=0.01)):
-            yield Keeping(console, used)
+            yield Keeping(console, used, clock)
 
 
 def named(path: str) -> str:
@@ -107,6 +108,16 @@ async def test_leaving_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytes
         first.mux.go_away()
         first.flush_soon()
         await over(first)
+
+
+async def test_a_console_that_says_when_to_call_again_is_called_no_sooner(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as kept:
+        kept.welcome()
+        first, _ = await kept.console.session()
+        before = kept.clock.monotonic()
+        await first.close(1012, "restarting, retry-after=40")
+        await kept.console.session()
+        assert 40 <= kept.clock.monotonic() - before <= 61
 
 
 async def test_a_console_that_cannot_be_called_is_called_again(tmp_path: Path) -> None:
