@@ -5,10 +5,8 @@ import json
 import socket
 import threading
 from collections.abc import Sequence
-from datetime import timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -17,8 +15,6 @@ from gateway.appliance.audit import AuditNotWrittenError
 from gateway.appliance.auditlines import Act
 from gateway.appliance.streams import Room
 from gateway.appliance.targets import Target
-from gateway.contract.messages import Welcome
-from gateway.identity.grants import GrantKey
 from gateway.kit import loops, supervise
 from gateway.kit.errors import Remedy
 from gateway.kit.loops import Loop
@@ -86,72 +82,6 @@ async def test_what_cannot_be_audited_is_refused(tmp_path: Path) -> None:
     async with site(tmp_path, append=full) as here:
         reply = await here.refused(here.preamble())
     assert (reply.code, reply.remedy) == ("audit.not_written", Remedy.OPERATOR)
-
-
-@pytest.mark.attack(34)
-@pytest.mark.attack(20)
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"target": "other"},
-        {"session": "5e551011-0000-4000-8000-000000000002"},
-        {"gateway": uuid4()},
-    ],
-    ids=repr,
-)
-async def test_a_grant_for_something_else_opens_nothing(tmp_path: Path, changed: dict[str, object]) -> None:
-    async with site(tmp_path) as here:
-        reply = await here.refused(here.preamble(grant=here.grant(changed=changed)))
-        (refused,) = await here.told("stream.refused")
-        assert here.lookup.asked == []
-    assert reply.code == "stream.grant_refused"
-    assert refused.act.facts["code"] == "stream.grant_refused"
-
-
-@pytest.mark.attack(34)
-async def test_a_grant_is_judged_by_the_consoles_time_and_not_by_ours(tmp_path: Path) -> None:
-    async with site(tmp_path) as here:
-        grant = here.grant()
-        year = here.clock.now() + timedelta(days=365)
-        here.service.welcomed(
-            Welcome(protocol=2, server_time=year, acknowledged=0, grant_key=here.key.public_text),
-            asked=here.clock.monotonic(),
-        )
-        assert (await here.refused(here.preamble(grant=grant))).code == "stream.grant_refused"
-        late = here.grant(changed={"not_before": year, "expires": year + timedelta(seconds=30)})
-        stream, reply = await here.ask(here.preamble(grant=late))
-        assert reply.status == "ok"
-        stream.reset()
-        here.clock.seconds += 31
-        late = here.grant(changed={"not_before": year, "expires": year + timedelta(seconds=30)})
-        assert (await here.refused(here.preamble(grant=late))).code == "stream.grant_refused"
-
-
-@pytest.mark.attack(34)
-async def test_a_grant_used_before_opens_nothing_even_after_a_new_welcome(tmp_path: Path) -> None:
-    async with site(tmp_path) as here:
-        grant = here.grant()
-        stream, reply = await here.ask(here.preamble(grant=grant))
-        assert reply.status == "ok"
-        stream.reset()
-        again = Welcome(protocol=2, server_time=here.clock.now(), acknowledged=0, grant_key=here.key.public_text)
-        here.service.welcomed(again, asked=here.clock.monotonic())
-        assert (await here.refused(here.preamble(grant=grant))).code == "stream.grant_refused"
-
-
-@pytest.mark.attack(34)
-async def test_another_key_opens_nothing_and_a_new_key_of_the_console_does(tmp_path: Path) -> None:
-    async with site(tmp_path) as here:
-        here.key = GrantKey.new()
-        assert (await here.refused(here.preamble())).code == "stream.grant_refused"
-        welcome = Welcome(protocol=2, server_time=here.clock.now(), acknowledged=0, grant_key=here.key.public_text)
-        here.service.welcomed(welcome, asked=here.clock.monotonic())
-        assert await exchange(await here.open(), b"") == b"bye"
-
-
-async def test_before_the_console_has_told_its_key_nothing_is_opened(tmp_path: Path) -> None:
-    async with site(tmp_path, welcomed=False) as here:
-        assert "not yet told" in (await here.refused(here.preamble())).detail
 
 
 @pytest.mark.attack(10)
