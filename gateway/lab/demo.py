@@ -1,6 +1,7 @@
 """This file is `pcg demo`: the whole product on this machine, from nothing to a cluster, shown step by step."""
 
 import asyncio
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from gateway.lab.site import Site
 
 CLUSTER = "demo"
 WORKERS = 2
+TARGET = "ssh"
+REACH_LIMIT = 30.0
 
 
 class DemoFailedError(GatewayError):
@@ -46,6 +49,7 @@ async def _demo(*, once: bool) -> None:
         try:
             await _set_up(place, console)
             await _cluster(place, console)
+            await _reach(place, console)
             if once:
                 await _remove(place, console)
             else:
@@ -75,6 +79,23 @@ async def _cluster(place: Site, console: Console) -> None:
     await asyncio.to_thread(file.write_text, site.cluster_file(place.lab, CLUSTER, workers=WORKERS))
     with _timed(console, f"pcg cluster apply -f {file}"):
         await _shown(place, "cluster", "apply", "-f", str(file))
+
+
+async def _reach(place: Site, console: Console) -> None:
+    """Say hello to a machine's SSH server, from outside, through the console and the appliance."""
+    shown = json.loads(await place.must("cluster", "show", CLUSTER, "--output", "json"))
+    machine = next(one for one in shown["machines"] if one["address"])
+    with _timed(console, f"pcg tunnel forward {site.GATEWAY} {TARGET}: {machine['name']}'s SSH, from outside"):
+        await place.offer_target(TARGET, machine["address"], 22)
+        async with place.forwarding(TARGET) as port, asyncio.timeout(REACH_LIMIT):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            greeting = (await reader.readline()).decode(errors="replace").strip()
+            writer.close()
+            await writer.wait_closed()
+        if not greeting.startswith("SSH-"):
+            raise DemoFailedError(f"127.0.0.1:{port} does not lead to the machine's SSH: it says {greeting!r}")
+        console.print(f"   127.0.0.1:{port} answers {greeting}", highlight=False)
+    console.print(await place.must("audit", "list", "--limit", "2"))
 
 
 async def _remove(place: Site, console: Console) -> None:
@@ -113,6 +134,7 @@ def _explain(place: Site, console: Console) -> None:
   export PCG_CONFIG={place.environment["PCG_CONFIG"]} PATH={pcg.parent}:$PATH
   pcg cluster list                    pcg cluster show {CLUSTER}
   pcg gateway list                    pcg gateway inventory {site.GATEWAY} --account {site.ACCOUNT}
+  pcg tunnel forward {site.GATEWAY} {TARGET} 2222        a port that leads to a machine's SSH; then pcg audit list
   pcg lab status --name demo          the machines as the hypervisor sees them
   $EDITOR {place.directory}/cluster.yaml && pcg cluster apply -f {place.directory}/cluster.yaml
 

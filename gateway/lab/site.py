@@ -208,6 +208,35 @@ class Site:
             inside=True,
         )
 
+    async def offer_target(self, name: str, host: str, port: int) -> None:
+        """Offer a target of the data centre and wait until the console can reach it."""
+        state = ("--state", str(self.appliance_state))
+        await self.must("appliance", "target", "add", name, host, str(port), *state, inside=True)
+        async with asyncio.timeout(READY_LIMIT):
+            while True:
+                found = json.loads(await self.must("tunnel", "targets", GATEWAY, "--output", "json"))
+                if found["reachable"] and name in {one["name"] for one in found["items"]}:
+                    return
+                await SystemClock().sleep(ASK_EVERY)
+
+    @asynccontextmanager
+    async def forwarding(self, target: str) -> AsyncIterator[int]:
+        """Run `pcg tunnel forward` as the user outside and yield the local port."""
+        argv = self._pcg("tunnel", "forward", GATEWAY, target, "--output", "json")
+        process = await asyncio.create_subprocess_exec(
+            "setpriv", "--pdeathsig", "KILL", "--", *argv, stdin=DEVNULL, stdout=PIPE, env=self.environment
+        )
+        try:
+            async with asyncio.timeout(READY_LIMIT):
+                while True:
+                    said = json.loads(await _line(process))
+                    if said["event"] == "listening":
+                        break
+            yield int(said["port"])
+        finally:
+            process.terminate()
+            await process.communicate()
+
     async def make_token(self) -> None:
         """Make a registration token and lay it where the appliance looks for it."""
         token = await self.must("token", "create", GATEWAY)
@@ -264,6 +293,13 @@ pools:
     cpus: 1
     memory_mib: 1024
 """
+
+
+async def _line(process: Process) -> bytes:
+    line = await process.stdout.readline() if process.stdout is not None else b""
+    if not line:
+        raise ProgramFailedError("pcg tunnel forward ended before it listened")
+    return line
 
 
 def _pin(console: Path) -> str:
