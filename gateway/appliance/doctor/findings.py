@@ -57,9 +57,7 @@ class Seen:
     facts: Facts = field(default_factory=dict)
 
 
-NOT_REACHED = Finding(
-    "any.not_reached", Verdict.SKIPPED, "an earlier check failed that this one needs", "mend that first"
-)
+NOT_REACHED = Finding("any.not_reached", Verdict.SKIPPED, "an earlier check failed that this one needs")
 NOT_WANTED = Finding("any.not_wanted", Verdict.SKIPPED, "it was left out by an option")
 NO_ECHO = Finding(
     "any.no_echo",

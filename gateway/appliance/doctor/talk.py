@@ -86,7 +86,7 @@ async def _fault(road: Road, place: Place, context: ssl.SSLContext, *, within: f
             return 0
     except ssl.SSLCertVerificationError as error:
         return error.verify_code
-    except ssl.SSLError:
+    except (ssl.SSLError, ConnectionError):  # many a server that speaks no TLS 1.3 just cuts
         return UNSPECIFIED
 
 

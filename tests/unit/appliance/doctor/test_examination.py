@@ -1,6 +1,7 @@
 """This file is what the doctor finds on real roads: a console as it should be, and each thing that may be wrong."""
 
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +139,21 @@ async def test_who_opens_tls_is_named_and_the_way_through_is_known(
     assert results[Check.WEBSOCKET].finding == "websocket.open"
     assert examination.nested == known
     assert (results[Check.CERTIFICATE].finding == "certificate.accepted") == known
+
+
+async def test_what_opens_tls_and_speaks_only_its_older_version_is_gone_through_too(
+    console: Console, tmp_path: Path
+) -> None:
+    company = Ends(tmp_path / "company")
+    (tmp_path / "company.pem").write_text(company.authority.trust)
+    older = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    older.maximum_version = ssl.TLSVersion.TLSv1_2
+    older.load_cert_chain(company.directory / "server.pem", company.directory / "server.key")
+    one = replace(on_loopback(await paired(console, tmp_path, outer_trust=tmp_path / "company.pem")), tunnel=None)
+    async with inspecting(older, lambda: one.api.port) as port:
+        results, _ = await examined(elsewhere(one, port))
+    assert results[Check.TLS].finding == "tls.opened_nested", results[Check.TLS].seen
+    assert results[Check.WEBSOCKET].finding == "websocket.open"
 
 
 async def test_a_token_tells_the_right_console_from_another(console: Console, tmp_path: Path) -> None:
