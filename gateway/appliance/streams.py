@@ -38,6 +38,7 @@ from gateway.identity.keys import KeyUnreadableError
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError, Remedy
 from gateway.kit.ids import new_id
+from gateway.tunnel.buckets import Bucket
 from gateway.tunnel.frames import Reset
 from gateway.tunnel.schedule import Lane
 from gateway.tunnel.splice import splice
@@ -48,6 +49,9 @@ log = structlog.get_logger(__name__)
 DIAL_LIMIT: Final = 10.0
 FAREWELL: Final = 5.0
 """Seconds in which whoever opened a refused stream is to end it."""
+REFUSALS_A_SECOND: Final = 2.0
+REFUSALS_AT_ONCE: Final = 500.0
+"""Refusals beyond that are counted in the next one's line, as `untold`, and have none of their own."""
 LOOK_AGAIN: Final = 5.0
 """Seconds after which the targets of open streams are compared with what is allowed now."""
 
@@ -111,6 +115,8 @@ class StreamService:
         self._key: str | None = None
         self._grants: Grants | None = None
         self._visits: dict[UUID, _Visit] = {}
+        self._refusals = Bucket(rate=REFUSALS_A_SECOND, depth=REFUSALS_AT_ONCE, now=clock.monotonic())
+        self._untold = 0
         self._per_target: Counter[str] = Counter()
 
     def welcomed(self, welcome: Welcome, *, asked: float) -> None:
@@ -240,9 +246,7 @@ class StreamService:
             self._audit.note(Act("stream.closed", "failed" if fault else "ok", facts))
 
     async def _refuse(self, visit: _Visit, error: GatewayError) -> None:
-        with contextlib.suppress(AuditNotWrittenError):  # refused it is all the same
-            await self._audit.write(_refused(visit, error))
-        log.info("stream refused", code=error.code, target=visit.name, session=visit.session, connection=str(visit.id))
+        await self._tell_of_refusal(visit, error)
         stream = visit.stream
         if stream.fault is not None:
             return
@@ -254,6 +258,16 @@ class StreamService:
                     pass
         except (TimeoutError, GatewayError):
             stream.reset(Reset.REFUSED_POLICY)
+
+    async def _tell_of_refusal(self, visit: _Visit, error: GatewayError) -> None:
+        """Write a refusal down, or count it where a flood of them would push older lines out of the log."""
+        if not self._refusals.take(self._clock.monotonic()):
+            self._untold += 1
+            return
+        visit.facts["untold"], self._untold = self._untold or None, 0
+        log.info("stream refused", code=error.code, target=visit.name, session=visit.session, connection=str(visit.id))
+        with contextlib.suppress(AuditNotWrittenError):  # refused it is all the same
+            await self._audit.write(_refused(visit, error))
 
     def _is_as_it_was(self, visit: _Visit) -> bool:
         try:

@@ -269,6 +269,20 @@ async def test_a_refused_stream_that_nobody_ends_is_cut(tmp_path: Path, monkeypa
             await write_for_ever(stream)
 
 
+@pytest.mark.attack(13)
+async def test_a_flood_of_refusals_pushes_nothing_out_of_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "REFUSALS_AT_ONCE", 3)
+    async with site(tmp_path) as here:
+        for _ in range(8):
+            assert (await here.refused(b"{}")).code == "stream.not_understood"
+        here.clock.seconds += 1
+        await here.refused(b"{}")
+        told = await here.told("stream.refused", 4)
+    assert [entry.act.facts.get("untold") for entry in told] == [None, None, None, 5]
+
+
 async def test_a_removed_target_takes_its_streams_with_it(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         here.targets.write("other", here.targets.read("echo"))
