@@ -91,6 +91,8 @@ def main() -> None:
     """Measure, show, and write it down."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     given = arguments()
+    if os.geteuid() != 0 and (given.slow_link or "links" in given.parts):
+        sys.exit("links are network namespaces, so run it as root, or leave them out: --parts loopback,stalled")
     with tempfile.TemporaryDirectory(prefix="pcg-bench-") as directory:
         tools_here = tools.prepare(given.cache, Path(directory))
         if given.slow_link:
