@@ -37,11 +37,12 @@ def look_up(host: str) -> list[str]:
 
 
 def is_own(address: Address) -> bool:
-    """Tell whether an address is this machine's: what is sent there would come from there. Nothing is sent."""
+    """Tell whether an address is this machine's: only one of its own can be taken. Nothing is sent."""
+    # Where a packet to the address would come from is no sign: that is another address for all but an interface's first.
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((str(address), 9))
-        return ip_address(str(probe.getsockname()[0]).partition("%")[0]) == address
+        probe.bind((str(address), 0))
+        return True
     return False
 
 
