@@ -47,6 +47,8 @@ from gateway.tunnel.windows import Budget, ReceiveWindow
 
 BYTES_PER_TOKEN = 16 * 1024
 """Bytes of data that earn a peer one more PING and one more control frame."""
+TOKENS_PER_STREAM = 3
+"""Control frames that a stream costs which is opened, answered and ended; who wants such a stream pays for them."""
 
 
 class NoMoreStreamsError(GatewayError):
@@ -227,6 +229,7 @@ class Mux:
         stream = self._new(self._next_id, lane)
         self._next_id += 2
         self._out.opens(stream)
+        self._controls_allowed.pay(TOKENS_PER_STREAM)
         return stream.id
 
     def send(self, stream_id: int, data: Bytes, now: float) -> bool:
@@ -274,6 +277,7 @@ class Mux:
         if stream is not None and not stream.answered:
             stream.answered = True
             self._unanswered -= 1
+            self._controls_allowed.pay(TOKENS_PER_STREAM)
 
     def set_lane(self, stream_id: int, lane: Lane) -> None:
         """Say what a stream is for, once its opener has told."""
