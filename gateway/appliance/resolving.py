@@ -38,7 +38,7 @@ def look_up(host: str) -> list[str]:
 
 def is_own(address: Address) -> bool:
     """Tell whether an address is this machine's: only one of its own can be taken. Nothing is sent."""
-    # Where a packet to the address would come from is no sign: that is another address for all but an interface's first.
+    # Where a packet to the address would come from is no sign: for all but an interface's first that is another.
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.bind((str(address), 0))

@@ -86,13 +86,11 @@ async def test_a_host_that_hangs_up_first_still_hears_the_rest(place: Site, tmp_
     heard = tmp_path / "heard"
     async with neighbour.neighbour(place.lab, heard) as host:
         await offered(place, "greeter", host, neighbour.GREETER)
-        async with forwarding(place, "greeter") as forward:
-            reader, writer = await asyncio.open_connection("127.0.0.1", forward.port)
+        async with forwarding(place, "greeter") as forward, forward.connected() as (reader, writer):
             assert await reader.read() == neighbour.GREETING
             writer.write(CONTENT[:100_000])
             writer.write_eof()
             closed = await forward.event("closed")
-            writer.close()
 
     assert await asyncio.to_thread(heard.read_bytes) == CONTENT[:100_000]
     assert closed["fault"] is None
@@ -104,13 +102,15 @@ async def test_the_appliance_itself_is_no_target_whatever_the_console_is_told(pl
     async with neighbour.neighbour(place.lab, tmp_path / "heard") as host:
         await offered(place, "echo", host, neighbour.ECHO)
         await offered(place, "self", place.lab.vcenter_host, 443)
-        async with forwarding(place, "echo") as other, forwarding(place, "self") as forward:
-            reader, writer = await asyncio.open_connection("127.0.0.1", other.port)
+        async with (
+            forwarding(place, "echo") as other,
+            forwarding(place, "self") as forward,
+            other.connected() as (reader, writer),
+        ):
             assert await forward.through(b"") == b""
             refused = await forward.event("refused")
             writer.write(b"still here")
             assert await reader.readexactly(10) == b"still here"
-            writer.close()
 
     assert refused["code"] == "stream.address_refused"
     began, ended = await at_the_console(place, "self")
@@ -121,13 +121,11 @@ async def test_the_appliance_itself_is_no_target_whatever_the_console_is_told(pl
 async def test_a_removed_target_is_cut_and_known_no_more(place: Site, tmp_path: Path) -> None:
     async with neighbour.neighbour(place.lab, tmp_path / "heard") as host:
         await offered(place, "passing", host, neighbour.ECHO)
-        async with forwarding(place, "passing") as forward:
-            reader, writer = await asyncio.open_connection("127.0.0.1", forward.port)
+        async with forwarding(place, "passing") as forward, forward.connected() as (reader, writer):
             writer.write(b"x")
             assert await reader.readexactly(1) == b"x"
             await place.must("appliance", "target", "remove", "passing", "--state", str(place.appliance_state))
             closed = await forward.event("closed")
-            writer.close()
 
     assert closed["fault"]
     answer = await place.pcg("tunnel", "forward", site.GATEWAY, "passing")

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,14 +38,19 @@ class Forward:
 
     async def through(self, content: bytes) -> bytes:
         """Send everything on a connection of its own, end, and return what comes back."""
+        async with self.connected() as (reader, writer), asyncio.timeout(60), asyncio.TaskGroup() as group:
+            answer = group.create_task(reader.read())
+            writer.write(content)
+            await writer.drain()
+            writer.write_eof()
+        return answer.result()
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Keep a connection of its own open while the body runs."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-                answer = group.create_task(reader.read())
-                writer.write(content)
-                await writer.drain()
-                writer.write_eof()
-            return answer.result()
+            yield reader, writer
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):

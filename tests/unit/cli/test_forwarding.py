@@ -102,12 +102,10 @@ async def test_the_lane_that_is_asked_for_reaches_the_appliance(user: User) -> N
 
 
 async def test_a_stop_in_the_middle_of_a_connection_still_counts_it(user: User) -> None:
-    async with offering(user), forwarding(user, "-o", "json") as forward:
-        reader, writer = await asyncio.open_connection("127.0.0.1", forward.port)
+    async with offering(user), forwarding(user, "-o", "json") as forward, forward.connected() as (reader, writer):
         writer.write(b"12345")
         assert await reader.readexactly(5) == b"12345"
         code, out, _ = await forward.ends()
-        writer.close()
 
     closed, summary = [json.loads(line) for line in out.splitlines()[-2:]]
     assert (closed["event"], closed["fault"], summary["sent"], summary["received"]) == ("closed", "stopped here", 5, 5)

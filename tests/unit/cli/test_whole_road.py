@@ -23,7 +23,6 @@ from gateway.contract.streams import SESSION_PARAMETER
 from gateway.kit import files
 from gateway.tunnel.dataline import dial_data
 from tests.fakes.console import Appliance, paired_appliance
-from tests.fakes.forward import Forward
 from tests.unit.cli.conftest import User
 from tests.unit.cli.test_forwarding import forwarding
 
@@ -91,10 +90,6 @@ async def appliance_with(user: User, directory: Path, *, port: int, denying: boo
                 yield Place(log)
 
 
-async def connect(forward: Forward) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection("127.0.0.1", forward.port)
-
-
 async def test_sixteen_mebibytes_go_both_ways_byte_for_byte_and_both_logs_agree(user: User, tmp_path: Path) -> None:
     async with (
         target() as port,
@@ -120,13 +115,12 @@ async def test_a_target_that_ends_first_still_hears_the_rest(user: User, tmp_pat
         target(greets=b"220 hello") as port,
         appliance_with(user, tmp_path / "appliance", port=port) as place,
         forwarding(user) as forward,
+        forward.connected() as (reader, writer),
     ):
-        reader, writer = await connect(forward)
         assert await reader.read() == b"220 hello"
         writer.write(b"still talking")
         writer.write_eof()
         there = await place.entry("stream.closed")
-        writer.close()
 
     assert (there.act.facts["received"], there.act.facts.get("fault")) == (len(b"still talking"), None)
 
