@@ -100,10 +100,10 @@ async def test_a_host_that_hangs_up_first_still_hears_the_rest(place: Site, tmp_
 async def test_the_appliance_itself_is_no_target_whatever_the_console_is_told(place: Site, tmp_path: Path) -> None:
     """In a lab vCenter's address is on the appliance's own machine, which no stream may reach."""
     async with neighbour.neighbour(place.lab, tmp_path / "heard") as host:
-        await offered(place, "echo", host, neighbour.ECHO)
+        await offered(place, "other", host, neighbour.ECHO)
         await offered(place, "self", place.lab.vcenter_host, 443)
         async with (
-            forwarding(place, "echo") as other,
+            forwarding(place, "other") as other,
             forwarding(place, "self") as forward,
             other.connected() as (reader, writer),
         ):
