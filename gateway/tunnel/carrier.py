@@ -40,7 +40,7 @@ class Receiver(Protocol):
         """The next bytes from the peer. Never raises."""
 
     def heard(self) -> None:
-        """The peer gave a sign of life that carries nothing."""
+        """Something came, if only a part of what `received` will get."""
 
     def writable_again(self) -> None:
         """The network takes data again."""

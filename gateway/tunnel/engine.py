@@ -96,6 +96,7 @@ class Engine(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes have come."""
+        self._heard()
         try:
             self._reader.filled(nbytes)
         except WebSocketBrokenError as fault:
@@ -103,6 +104,7 @@ class Engine(asyncio.BufferedProtocol):
 
     def fed(self, data: bytes) -> None:
         """Bytes have come another way than through the buffer."""
+        self._heard()
         try:
             self._reader.feed(data)
         except WebSocketBrokenError as fault:
@@ -132,6 +134,11 @@ class Engine(asyncio.BufferedProtocol):
         if self.after_lost is not None:
             self.after_lost(exc)
 
+    def _heard(self) -> None:
+        """Any byte is a sign of life: a large message takes a slow link longer than a peer may be silent."""
+        if self._receiver is not None:
+            self._receiver.heard()
+
     def _payload(self, payload: bytes) -> None:
         if self._receiver is not None and not self._closing:
             self._receiver.received(payload)
@@ -144,8 +151,6 @@ class Engine(asyncio.BufferedProtocol):
             self.close(websocket.NORMAL)
             self._transport.close()
             return
-        if self._receiver is not None:
-            self._receiver.heard()
         if not self._pings.take(self._loop.time()):
             raise WebSocketBrokenError("the peer floods with control frames", close_code=websocket.POLICY)
         if frame.opcode == PING and not self._closing:

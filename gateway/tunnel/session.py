@@ -29,6 +29,8 @@ DEAD = 45.0
 PREAMBLE_LIMIT = 5.0
 OPEN_LIMIT = 10.0
 DRAIN_LIMIT = 600.0
+CLOSE_LIMIT = 10.0
+"""Seconds after which a carrier that is told to close is not waited for any more; its own limit is shorter."""
 MESSAGES_A_TURN = 8
 
 OnStream: TypeAlias = Callable[[Stream, bytes], Awaitable[None]]
@@ -70,6 +72,7 @@ class Session:
         self._heard_at = self._loop.time()
         self._stuck_since: float | None = None
         self._over: asyncio.Future[GatewayError] = self._loop.create_future()
+        self._lost: asyncio.Future[None] = self._loop.create_future()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -99,8 +102,9 @@ class Session:
         """
         if self._over.done():
             raise self._over.result()
+        content = block(preamble)
         stream = self._new(self.mux.open(lane, self.now()))
-        stream.offer(block(preamble))
+        stream.offer(content)
         reply: bytes | None = None
         try:
             async with asyncio.timeout(within):
@@ -137,7 +141,12 @@ class Session:
         """Close and wait until it is done."""
         self._flush()
         self.carrier.close(code, reason)
-        await self.closed()
+        try:
+            await self.closed()
+            await asyncio.wait({self._lost}, timeout=CLOSE_LIMIT)
+        except asyncio.CancelledError:
+            self.carrier.abort()
+            raise
 
     # -- for streams
 
@@ -153,8 +162,8 @@ class Session:
 
     def forget(self, stream: Stream) -> None:
         """The stream is over."""
-        if self._streams.pop(stream.id, None) is not None and not self._streams:
-            self._idle.set()
+        if self._streams.pop(stream.id, None) is not None:
+            self.flush_soon()
 
     # -- for the carrier
 
@@ -185,6 +194,8 @@ class Session:
     def lost(self, reason: str) -> None:
         """The carrier is closed."""
         self._end(SessionClosedError(f"the session ended: {reason}"))
+        if not self._lost.done():
+            self._lost.set_result(None)
 
     # -- for `running`
 
@@ -197,21 +208,28 @@ class Session:
         for task in self._tasks:
             task.cancel()
 
+    def ask(self) -> None:
+        """Ask the peer for a sign of life; the first answer tells the round trip, and so how windows may grow."""
+        self.mux.ping(self.now())
+        self.flush_soon()
+
     async def watch(self, quiet: float, dead: float) -> None:
         """Ask a peer that is silent, and give up one that stays so or takes no data."""
         pulse = Pulse(quiet, dead, heard_at=self._heard_at)
+        arrived = self.mux.pace.arrived
         while not self._over.done():
             await asyncio.sleep(quiet / 3)
             now = self.now()
             pulse.heard(self._heard_at)
+            if self._stuck_since is not None and self.mux.pace.arrived != arrived:
+                arrived, self._stuck_since = self.mux.pace.arrived, now  # drop by drop is no standstill
             stuck = now - self._stuck_since if self._stuck_since is not None else 0.0
             look = pulse.look(now)
             if look is Look.DEAD or stuck >= dead:
                 self._give_up("is silent" if look is Look.DEAD else "takes no data")
             elif look is Look.ASK:
                 pulse.asked(now)
-                self.mux.ping(now)
-                self.flush_soon()
+                self.ask()
 
     # -- inside
 
@@ -262,6 +280,11 @@ class Session:
             raise
 
     def _flush(self) -> None:
+        self._send()
+        if not self._streams and not self.mux.streams:
+            self._idle.set()
+
+    def _send(self) -> None:
         self._flush_due = False
         for _ in range(MESSAGES_A_TURN):
             if not self.carrier.writable:
@@ -283,6 +306,7 @@ class Session:
             self.going_away.set()
             for stream in list(self._streams.values()):
                 stream.was_cut(fault)
+            self._idle.set()
 
 
 def _tell(stream: Stream, happening: Data | Room | Ended | WasReset) -> None:
@@ -314,6 +338,7 @@ async def running(
         session = Session(carrier, dialler=dialler, limits=limits or Limits())
         session.serve_with(group, on_stream or _nothing_here)
         carrier.begin(session)
+        session.ask()
         watch = group.create_task(session.watch(quiet, dead), name="session-watch")
         try:
             yield session

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, cast
 
 from gateway.kit.errors import GatewayError, Remedy
 from gateway.tunnel.frames import Bytes, Reset
@@ -11,6 +11,8 @@ from gateway.tunnel.mux import Mux
 from gateway.tunnel.schedule import Lane
 
 LENGTH = 2
+SMALL, SPARSE = 4096, 4
+"""Pieces of fewer bytes, or of less than one part in SPARSE of the message they came in, are copied to be kept."""
 
 
 class StreamResetError(GatewayError):
@@ -195,14 +197,22 @@ class _Inbox:
     """The sink of those who read by awaiting."""
 
     def __init__(self) -> None:
-        self._pieces: deque[memoryview] = deque()
+        self._pieces: deque[memoryview | bytearray] = deque()
         self._ended = False
         self._fault: GatewayError | None = None
         self._news: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
 
     def came(self, payload: Bytes) -> None:
-        self._pieces.append(memoryview(payload))
+        piece = memoryview(payload)
+        if len(piece) >= SMALL and len(piece) * SPARSE >= len(cast("bytes", piece.obj)):
+            self._pieces.append(piece)
+        elif self._pieces and isinstance(last := self._pieces[-1], bytearray):
+            last += piece
+        else:
+            # A view keeps its whole message alive, and costs more than a few bytes do: a sender of crumbs would have
+            # us hold many times its credit.
+            self._pieces.append(bytearray(piece))
         _wake(self._news)
 
     def ended(self) -> None:
@@ -211,6 +221,8 @@ class _Inbox:
 
     def cut(self, fault: GatewayError) -> None:
         self._fault = fault
+        if isinstance(fault, StreamResetError):
+            self._pieces.clear()
         _wake(self._news)
         _wake(self._room)
 
@@ -218,7 +230,7 @@ class _Inbox:
         _wake(self._room)
 
     def drain(self) -> list[memoryview]:
-        pieces = list(self._pieces)
+        pieces = [memoryview(piece) for piece in self._pieces]
         self._pieces.clear()
         return pieces
 
@@ -233,15 +245,16 @@ class _Inbox:
                 return b""
             self._news = asyncio.get_running_loop().create_future()
             await self._news
-        piece = self._pieces.popleft()
+        piece = memoryview(self._pieces.popleft())
         if len(piece) > limit:
             self._pieces.appendleft(piece[limit:])
             piece = piece[:limit]
         return piece
 
     async def until_room(self) -> None:
-        self._room = asyncio.get_running_loop().create_future()
-        await self._room
+        if self._room is None or self._room.done():
+            self._room = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._room)  # others may wait for it too
         self.raise_if_cut()
 
 
