@@ -68,15 +68,17 @@ class Nested:
         Raises OSError (a TimeoutError when nothing moves).
         """
         host, port = self.doors[inner]
-        reader, writer = await asyncio.open_connection(host, port, limit=PIECE)
         self._sockets.add(outer)
         try:
-            await _Joined(outer, reader, writer, self.idle_limit).run(self.first_limit)
+            reader, writer = await asyncio.open_connection(host, port, limit=PIECE)
+            try:
+                await _Joined(outer, reader, writer, self.idle_limit).run(self.first_limit)
+            finally:
+                writer.transport.abort()
+                with suppress(OSError):
+                    await writer.wait_closed()
         finally:
             self._sockets.discard(outer)
-            writer.transport.abort()
-            with suppress(OSError):
-                await writer.wait_closed()
 
     async def close(self) -> None:
         """End them all: the console stops."""

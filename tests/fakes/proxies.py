@@ -12,7 +12,8 @@ from typing import Protocol
 
 from gateway.tunnel.proxies import Credentials, ProxyAddress
 
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
 Serve = Callable[[Reader, Writer], Awaitable[None]]
 CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 

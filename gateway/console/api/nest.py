@@ -39,6 +39,6 @@ async def open_nested(call: Call[Nothing, NestedWish, Nothing]) -> web.WebSocket
             await call.rooms.nested.carry(outer, call.query.inner)
         except OSError as fault:
             log.info("nested tunnel cut", address=address, reason=str(fault) or type(fault).__name__)
-            if call.request.transport is not None:
+            if not outer.closed and call.request.transport is not None:
                 call.request.transport.abort()
     return outer

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import WSMsgType
+from aiohttp import WSCloseCode, WSMsgType
 
 from gateway.console import nested
 from gateway.console.nested import SUBPROTOCOL, Nested, TooManyNestedError
-from tests.fakes.console import Console, running_console
+from gateway.kit.connector import Connector
+from tests.fakes.console import Console, running_console, trust
 
 PATH = "/api/v1/nested"
 
@@ -105,14 +106,19 @@ def test_there_are_so_many_and_no_more_and_not_all_of_one_caller() -> None:
         pass
 
 
-async def test_a_console_that_stops_waits_for_no_nested_tunnel(tmp_path: Path) -> None:
+async def test_a_console_that_stops_says_so_and_waits_for_no_nested_tunnel(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         running = running_console(tmp_path / "console")
         console = await running.__aenter__()
+        connector = Connector(trust(console.settings))
+        console.http = await stack.enter_async_context(
+            aiohttp.ClientSession(console.reached.api, connector=connector)
+        )  # one that outlives the console
         socket = await opened(stack, console)
         began = loop.time()
         async with asyncio.TaskGroup() as group:
             group.create_task(ended(socket))
             await running.__aexit__(None, None, None)
         assert loop.time() - began < 4
+        assert socket.close_code == WSCloseCode.GOING_AWAY

@@ -1,6 +1,7 @@
 """This file is the promises of calling out: what is refused on the way there, and what each refusal is called."""
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -121,6 +122,15 @@ async def test_an_address_that_is_not_encrypted_or_no_address_is_not_called(ends
 
 
 @pytest.mark.attack(9)
+async def test_the_clear_is_not_even_tried(ends: Ends) -> None:
+    class NoRoad:
+        async def connect(self, host: str, port: int) -> socket.socket:
+            raise AssertionError("somebody was called")
+
+    assert "not encrypted" in str(await dialled(ends, "ws://127.0.0.1:1/", road=NoRoad()))
+
+
+@pytest.mark.attack(9)
 async def test_a_console_that_speaks_in_the_clear_is_not_spoken_to(ends: Ends) -> None:
     async with stranger(ends, subprotocols=[SUBPROTOCOL], encrypted=False) as port:
         fault = await dialled(ends, f"wss://127.0.0.1:{port}/")
@@ -182,8 +192,11 @@ async def test_a_certificate_that_is_refused_with_an_alert_is_for_the_operator(e
 
         def refuse() -> None:
             call, _ = listener.accept()
-            with suppress(ssl.SSLError), ends.server.wrap_socket(call, server_side=True):
-                pass
+            with ends.server.wrap_socket(call, server_side=True, do_handshake_on_connect=False) as refusing:
+                with suppress(ssl.SSLError):
+                    refusing.do_handshake()
+                while os.read(refusing.fileno(), 65536):  # to close with something unread would overtake the alert
+                    pass
 
         async with asyncio.TaskGroup() as group:
             group.create_task(asyncio.to_thread(refuse))

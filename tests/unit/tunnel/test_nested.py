@@ -96,6 +96,24 @@ async def test_half_a_close_goes_there_and_the_other_half_comes_back(ends: Ends)
     assert heard == b"question"
 
 
+async def test_the_far_end_may_be_the_first_to_have_nothing_more_to_say(ends: Ends) -> None:
+    heard, loop = bytearray(), asyncio.get_running_loop()
+
+    async def ends_first(connection: ServerConnection) -> None:
+        await connection.send(b"that is all")
+        await connection.send(b"")
+        while piece := await connection.recv():
+            heard.extend(piece)  # type: ignore[arg-type]
+        await connection.wait_closed()
+
+    async with far_end(ends, ends_first) as url, road(ends, url) as way:
+        with await way.connect("console.example", 8444) as connected:
+            async with asyncio.timeout(5):
+                assert await read_all(connected, 100) == b"that is all"
+                await loop.sock_sendall(connected, b"not for us")
+    assert heard == b"not for us"
+
+
 async def test_a_far_end_that_goes_is_seen_as_the_end(ends: Ends) -> None:
     async def goes(connection: ServerConnection) -> None:
         await connection.close(1001)
