@@ -25,6 +25,15 @@ class _Socket(socket.socket):
 
     def close(self) -> None:
         super().close()
+        self._tell()
+
+    def detach(self) -> int:
+        """Hand the descriptor to somebody who closes it: uvloop does so at the end."""
+        descriptor = super().detach()
+        self._tell()
+        return descriptor
+
+    def _tell(self) -> None:
         if self.gone is not None:
             self.gone(self)
 

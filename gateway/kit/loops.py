@@ -24,10 +24,8 @@ class Loop(StrEnum):
 
 
 def best() -> Loop:
-    """Return the fastest loop that is installed."""
-    if find_spec("uvloop") is None:
-        return Loop.DEFAULT
-    return Loop.UVLOOP if find_spec("aiofastnet") is None else Loop.FAST
+    """Return the fastest loop that is installed; uvloop by itself is no faster at this work than asyncio's."""
+    return Loop.FAST if find_spec("uvloop") and find_spec("aiofastnet") else Loop.DEFAULT
 
 
 def factory(kind: Loop) -> Callable[[], asyncio.AbstractEventLoop]:
