@@ -53,7 +53,7 @@ class Round:
             yield
         except (LoadBrokeError, DidNotStartError, subprocess.SubprocessError) as fault:
             said = f"{road.name}, round {self.turn + 1}: {fault}"
-            self.found.faults.append(said)
+            self.found.faults.append(said.splitlines()[0])
             print(said, file=sys.stderr, flush=True)
 
 

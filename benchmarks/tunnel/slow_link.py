@@ -53,7 +53,7 @@ def _saturated(tools: Tools, seconds: float) -> dict[str, float]:
     ):
         down, up = load.begun(laid.port, "down", 1, seconds=seconds), load.begun(laid.port, "up", 1, seconds=seconds)
         with down as one, up as other:
-            found = {"down": one.result().rate, "up": other.result().rate}
+            found = {"down": round(one.result().rate, 3), "up": round(other.result().rate, 3)}
         assert not _noticed(laid)
         return found
 

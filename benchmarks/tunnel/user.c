@@ -17,6 +17,11 @@ static volatile sig_atomic_t told_to_end;
 static double *times;
 static int taken;
 
+static void broken(const char *what) {
+    fprintf(stderr, "%s\n", what);
+    exit(1);
+}
+
 /* Connect and say the first word, with what follows it in the same packet. */
 static int opened(const char *words) {
     int s = socket(AF_INET, SOCK_STREAM, 0);
@@ -36,7 +41,7 @@ static void answered(int s, int size) {
     char text[REQUEST];
     for (int have = 0; have < size;) {
         ssize_t n = recv(s, text, size - have, 0);
-        if (n <= 0) die("the road cut a request");
+        if (n <= 0) broken("the road cut a request");
         have += n;
     }
 }
@@ -58,7 +63,7 @@ static int smaller(const void *a, const void *b) {
 }
 
 static void tell_times(void) {
-    if (taken == 0) die("nothing was measured");
+    if (taken == 0) broken("nothing was measured");
     qsort(times, taken, sizeof *times, smaller);
     printf("{\"count\": %d, \"p50\": %.1f, \"p99\": %.1f, \"most\": %.1f}\n", taken, times[taken / 2] * 1e6,
            times[(int)(taken * 0.99)] * 1e6, times[taken - 1] * 1e6);
@@ -123,12 +128,12 @@ static void bulk(bool down, int streams, double warm, double seconds, struct cou
             struct stream *one = ready[i].data.ptr;
             ssize_t m = down ? recv(one->socket, NULL, 4 * CHUNK, MSG_TRUNC)
                              : send(one->socket, chunk, CHUNK, MSG_NOSIGNAL);
-            if (m == 0 || (m < 0 && errno != EAGAIN)) die("the road cut a stream");
+            if (m == 0 || (m < 0 && errno != EAGAIN)) broken("the road cut a stream");
             if (m > 0 && one->moved == 0) silent--;
             if (m > 0) one->moved += m;
         }
         at = now();
-        if (silent > 0 && (at > given_up || told_to_end)) die("some streams never began");
+        if (silent > 0 && (at > given_up || told_to_end)) broken("some streams never began within 30 s");
         if (begin == 0 && silent == 0) begin = at + warm;
         if (begin != 0 && end == 0 && at >= begin) {
             begin = at, end = at + seconds;
