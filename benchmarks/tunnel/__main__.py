@@ -98,11 +98,14 @@ def main() -> None:
         if given.slow_link:
             print(slow_link.hold(tools_here, seconds=given.slow_link))
             return
+        before = os.getloadavg()[1]
         found = measure(tools_here, given)
     report.show(found, NAMES)
     print("\n".join(found.faults))
     if not given.quick:
-        report.write(found, NAMES, machine_note=f"Load of the machine at the end: {os.getloadavg()[1]:.1f}.")
+        report.write(
+            found, NAMES, machine_note=f"Others kept the machine busy before it began: a load of {before:.1f}."
+        )
     print(f"{os.cpu_count()} cores, {platform.release()}", file=sys.stderr)
 
 
