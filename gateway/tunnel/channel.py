@@ -19,10 +19,8 @@ from websockets.exceptions import ConnectionClosed
 from gateway.kit.errors import GatewayError, Remedy
 from gateway.tunnel.answers import retry_after_close
 from gateway.tunnel.calling import CLOSE_LIMIT
-from gateway.tunnel.liveness import Look, Pulse
+from gateway.tunnel.liveness import DEAD, QUIET, Look, Pulse
 
-QUIET = 15.0
-DEAD = 45.0
 SUBPROTOCOL = "pcg.commands.v1"
 REFUSED = 4000
 """The close code of a console that will not have this peer, whenever it calls."""

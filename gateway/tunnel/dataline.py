@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from websockets.exceptions import InvalidHandshake, InvalidURI
 from websockets.uri import parse_uri
 
+from gateway.tunnel import liveness
 from gateway.tunnel import session as sessions
 from gateway.tunnel.calling import OPEN_LIMIT, named
 from gateway.tunnel.engine import Engine
@@ -41,8 +42,8 @@ async def dial_data(
     on_stream: OnStream | None = None,
     limits: Limits | None = None,
     headers: Mapping[str, str] | None = None,
-    quiet: float = sessions.QUIET,
-    dead: float = sessions.DEAD,
+    quiet: float = liveness.QUIET,
+    dead: float = liveness.DEAD,
 ) -> AsyncIterator[Session]:
     """Open a data session at `url` (wss://…), asked for with `headers`, and close it on leaving.
 

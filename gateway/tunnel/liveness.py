@@ -8,6 +8,11 @@
 from dataclasses import dataclass
 from enum import Enum
 
+QUIET = 15.0
+"""Seconds of silence after which a peer is asked: below what any load balancer waits (60 s and more)."""
+DEAD = 40.0
+"""Seconds of silence after which it is given up; looked at every 5 s, so that it is known within 45."""
+
 
 class Look(Enum):
     """What a look at the peer has shown."""

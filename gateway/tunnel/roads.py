@@ -67,6 +67,8 @@ def tune(connection: socket.socket) -> None:
     connection to 20 Mbit/s at 100 ms. What a small buffer is wanted for, that little waits unsent behind what is
     already on its way, TCP_NOTSENT_LOWAT does at any speed.
     """
+    if connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return  # the inside of a nested connection
     wished = (("TCP_NODELAY", 1), ("TCP_NOTSENT_LOWAT", NOT_SENT), ("TCP_USER_TIMEOUT", UNACKNOWLEDGED))
     for name, value in wished:
         option = getattr(socket, name, None)

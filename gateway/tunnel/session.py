@@ -15,17 +15,13 @@ from gateway.tunnel.carrier import Carrier
 from gateway.tunnel.frames import GoAway, ProtocolBrokenError, Reset
 from gateway.tunnel.happenings import Data, Ended, GoneAway, Happening, Opened, Room, WasReset
 from gateway.tunnel.limits import MESSAGE, PREAMBLE, REPLY, Limits
-from gateway.tunnel.liveness import Look, Pulse
+from gateway.tunnel.liveness import DEAD, QUIET, Look, Pulse
 from gateway.tunnel.mux import Mux
 from gateway.tunnel.schedule import Lane
 from gateway.tunnel.stream import BlockBrokenError, Stream, StreamResetError, block
 
 log = structlog.get_logger(__name__)
 
-QUIET = 15.0
-"""Seconds of silence after which the peer is asked."""
-DEAD = 45.0
-"""Seconds of silence after which it is given up."""
 PREAMBLE_LIMIT = 5.0
 OPEN_LIMIT = 10.0
 DRAIN_LIMIT = 600.0
@@ -66,7 +62,9 @@ class Session:
         """Set when no new streams are taken: the peer said so, or we do."""
         self._group: asyncio.TaskGroup | None = None
         self._on_stream: OnStream = _nothing_here
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._serving: dict[int, asyncio.Task[None]] = {}
+        # A stream is gone once it is reset, who serves it a moment later: opened and reset in one breath they pile up.
+        self._most_served = limits.streams + limits.unanswered
         self._streams: dict[int, Stream] = {}
         self._flush_due = False
         self._heard_at = self._loop.time()
@@ -205,7 +203,7 @@ class Session:
 
     def end_tasks(self) -> None:
         """Cancel what still serves a stream."""
-        for task in self._tasks:
+        for task in self._serving.values():
             task.cancel()
 
     def ask(self) -> None:
@@ -238,10 +236,11 @@ class Session:
         self.carrier.abort()
 
     def _begin_to_serve(self, stream: Stream) -> None:
-        if self._group is not None:
-            task = self._group.create_task(self._serve(stream), name=f"stream-{stream.id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if self._group is None or len(self._serving) >= self._most_served:
+            stream.reset(Reset.BUSY)
+            return
+        task = self._serving[stream.id] = self._group.create_task(self._serve(stream), name=f"stream-{stream.id}")
+        task.add_done_callback(lambda _: self._serving.pop(stream.id, None))
 
     def _handle(self, happening: Happening) -> None:
         match happening:
@@ -254,6 +253,12 @@ class Session:
                 stream = self._streams.get(happening.stream)
                 if stream is not None:
                     _tell(stream, happening)
+                    self._let_go(stream)
+
+    def _let_go(self, stream: Stream) -> None:
+        """Stop serving a stream that was cut before it was answered: nobody waits for the answer."""
+        if stream.fault is not None and not stream.answered and stream.id in self._serving:
+            self._serving[stream.id].cancel()
 
     def _new(self, number: int) -> Stream:
         stream = self._streams[number] = Stream(self, number)

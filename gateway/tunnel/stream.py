@@ -74,6 +74,8 @@ class Stream:
         """Bytes handed over, likewise."""
         self.fault: GatewayError | None = None
         """Why the stream was cut; None while it was not."""
+        self.answered = False
+        """Whether its opener was told what became of it."""
         self._owner = owner
         self._inbox = _Inbox()
         self._sink: Sink = self._inbox
@@ -114,6 +116,7 @@ class Stream:
 
     def answer(self, reply: bytes) -> None:
         """Say what became of the stream; the opener waits for it before it sends anything."""
+        self.answered = True
         self._owner.mux.answered(self.id)
         self.offer(block(reply, limit=REPLY))
 
