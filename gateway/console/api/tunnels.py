@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from gateway.kit.errors import GatewayError, Remedy
@@ -11,6 +11,8 @@ from gateway.kit.errors import GatewayError, Remedy
 MOST = 500
 OF_ONE_KEY = 32
 GOING_AWAY = 1001
+LAST_WORDS = 10.0
+"""Seconds in which the ends of all streams are to be in the audit log."""
 
 
 class TooManyTunnelsError(GatewayError):
@@ -35,6 +37,8 @@ class Tunnels:
         self._of_one_key = of_one_key
         self._held: Counter[str] = Counter()
         self._open: set[Closable] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     @contextmanager
     def seat(self, key_id: str) -> Iterator[None]:
@@ -42,11 +46,14 @@ class Tunnels:
         if self._held[key_id] >= self._of_one_key or self._held.total() >= self._most:
             raise TooManyTunnelsError("too many tunnels are open with this API key, or in all: close some")
         self._held[key_id] += 1
+        self._empty.clear()
         try:
             yield
         finally:
             self._held[key_id] -= 1
             self._held += Counter()  # a key that holds none is forgotten
+            if not self._held:
+                self._empty.set()
 
     @contextmanager
     def known(self, tunnel: Closable) -> Iterator[None]:
@@ -58,7 +65,10 @@ class Tunnels:
             self._open.discard(tunnel)
 
     async def close(self) -> None:
-        """Close every tunnel: the console stops, or goes elsewhere."""
+        """Close every tunnel, and wait until it is written how their streams ended: the console stops."""
         async with asyncio.TaskGroup() as group:
             for tunnel in self._open:
                 group.create_task(tunnel.close(GOING_AWAY, "the console stops"))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                await self._empty.wait()
