@@ -1,7 +1,9 @@
 """This file is which addresses a stream may be dialled to: rules alone, that resolve nothing and open nothing.
 
 Deny wins over allow, and one bad address among several refuses them all: a name that answers both ways is being used
-to get past the rules (DNS rebinding). An IPv6 address in which an IPv4 address travels is judged by both.
+to get past the rules (DNS rebinding). An IPv4 address that travels in an IPv6 address is judged too, and can only deny:
+what looks like ISATAP or 6to4 is an address that anybody may own. The two forms that always lead to the IPv4 address
+itself, mapped and NAT64 at its well-known prefix, are allowed where that is.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -34,10 +36,13 @@ DENY: tuple[Network, ...] = tuple(
         "ff00::/8",
         "fd00:ec2::254/128",  # metadata
         "fd20:ce::254/128",  # metadata
+        "fd00:c1::a9fe:a9fe/128",  # metadata
+        "fd00:42::42/128",  # metadata
     )
 )
 """What no stream may go to, whatever the operator allows: the appliance itself and what only its own link has."""
 
+MAPPED = IPv6Network("::ffff:0:0/96")
 COMPATIBLE = IPv6Network("::/96")
 TRANSLATED = IPv6Network("::ffff:0:0:0/96")
 NAT64 = IPv6Network("64:ff9b::/96")
@@ -116,15 +121,21 @@ def _read(text: str) -> Address:
 def _why_not(
     address: Address, *, allow: Collection[Network], deny: Collection[Network], own: Callable[[Address], bool]
 ) -> str | None:
-    carried = inside(address)
-    for one in (address, *sorted(carried)):
+    for one in (address, *sorted(inside(address))):
         if _within(one, deny):
             return f"{one} is denied"
         if own(one):
             return f"{one} is the appliance itself"
-    if _within(address, allow) or (carried and all(_within(one, allow) for one in carried)):
+    if _within(address, allow) or _within(_same_host(address), allow):
         return None
     return "it is not among the addresses that the target allows"
+
+
+def _same_host(address: Address) -> Address:
+    """Return the IPv4 address where the form of an IPv6 one leaves no doubt that its packets end there."""
+    if address in MAPPED or address in NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
 
 
 def _within(address: Address, networks: Iterable[Network]) -> bool:

@@ -1,7 +1,7 @@
 """This file is the promises of the address rules: deny wins, one bad address refuses all, nothing hides in another."""
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import pytest
 from hypothesis import given
@@ -29,6 +29,9 @@ WRAPPINGS: dict[str, Callable[[int], int]] = {
     "isatap": lambda v4: 0x20010DB8 << 96 | 0x5EFE << 32 | v4,
     "isatap, universal": lambda v4: 0x20010DB8 << 96 | 0x02005EFE << 32 | v4,
 }
+
+SAME_HOST = ("mapped", "nat64")
+LED_TO_IPV4 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 
 
 def nobody(_address: Address) -> bool:
@@ -74,6 +77,8 @@ def test_an_address_that_nobody_allowed_is_refused() -> None:
         "ff02::1",
         "fd00:ec2::254",
         "fd20:ce::254",
+        "fd00:c1::a9fe:a9fe",
+        "fd00:42::42",
         "100::1",
     ],
 )
@@ -118,10 +123,22 @@ def test_whatever_is_wrapped_is_found(scheme: str, hidden: IPv4Address) -> None:
         assert hidden in reach.inside(IPv6Address(WRAPPINGS[scheme](int(hidden))))
 
 
-@pytest.mark.parametrize("scheme", ["mapped", "nat64", "local nat64, 96", "compatible", "6to4"])
+@pytest.mark.parametrize("scheme", SAME_HOST)
 def test_an_ipv4_address_that_is_allowed_may_be_reached_through_a_translator(scheme: str) -> None:
     wrapped = IPv6Address(WRAPPINGS[scheme](int(IPv4Address("10.0.0.5"))))
     assert judge([str(wrapped)], allow=SITE, deny=DENY, own=nobody) == (wrapped,)
+
+
+@pytest.mark.attack(11)
+@pytest.mark.parametrize("scheme", [one for one in WRAPPINGS if one not in SAME_HOST])
+@given(st.integers(0x0A000000, 0x0A0000FF), st.integers(0, 2**64 - 1))
+def test_no_ipv6_address_outside_allow_passes_by_what_it_seems_to_carry(scheme: str, v4: int, front: int) -> None:
+    only = (ip_network("10.0.0.0/24"),)
+    wrapped = WRAPPINGS[scheme](v4)
+    assert refused(str(IPv6Address(wrapped)), allow=only).why
+    anywhere = IPv6Address(front << 64 | (wrapped & 0xFFFFFFFFFFFFFFFF))
+    if not any(anywhere in network for network in LED_TO_IPV4):
+        assert refused(str(anywhere), allow=only).why
 
 
 @given(st.one_of(V4, V6), st.booleans())
@@ -141,7 +158,8 @@ def test_what_is_returned_is_what_was_judged_and_lies_inside_allow_and_outside_d
     for address in passed:
         faces = {address, *reach.inside(address)}
         assert not any(face in network for face in faces for network in DENY if face.version == network.version)
-        assert any(face in network for face in faces for network in SITE if face.version == network.version)
+        ends = faces if any(address in network for network in LED_TO_IPV4) else {address}
+        assert any(end in network for end in ends for network in SITE if end.version == network.version)
 
 
 @given(st.one_of(V4, V6))
