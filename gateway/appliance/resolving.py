@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from gateway.appliance import reach
-from gateway.appliance.reach import Address, Network
+from gateway.appliance.reach import Address, AddressRefusedError, Network
 from gateway.appliance.targets import Target
 from gateway.kit.errors import GatewayError, Remedy
 
+NOT_OURS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+"""What the system says of an address that is not its own, or of a kind that it has none of."""
 LOOKUPS = 16
 """Lookups under way at a time."""
 
@@ -37,13 +39,21 @@ def look_up(host: str) -> list[str]:
 
 
 def is_own(address: Address) -> bool:
-    """Tell whether an address is this machine's: only one of its own can be taken. Nothing is sent."""
+    """Tell whether an address is this machine's: only one of its own can be taken. Nothing is sent.
+
+    Raises AddressRefusedError when the system does not tell, for instance because it has no file descriptor left.
+    """
     # Where a packet to the address would come from is no sign: for all but an interface's first that is another.
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.bind((str(address), 0))
-        return True
-    return False
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
+    except OSError as fault:
+        if fault.errno in NOT_OURS:
+            return False
+        why = f"the system does not tell whether it is the appliance itself: {fault.strerror}"
+        raise AddressRefusedError(str(address), why) from fault
+    return True
 
 
 @dataclass(frozen=True, slots=True)

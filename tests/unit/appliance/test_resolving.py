@@ -1,6 +1,8 @@
 """This file is the promises of resolving and dialling: what is dialled was judged, and every wait has an end."""
 
 import asyncio
+import errno
+import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Sequence
@@ -9,7 +11,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from gateway.appliance import resolving
+from gateway.appliance import reach, resolving
 from gateway.appliance.reach import AddressRefusedError
 from gateway.appliance.resolving import Dialler, TargetUnreachableError
 from gateway.appliance.targets import Target
@@ -103,6 +105,28 @@ def test_the_addresses_of_this_machines_interfaces_are_its_own() -> None:
         except OSError:
             pytest.skip("this machine has no route to anywhere")
         assert resolving.is_own(ip_address(probe.getsockname()[0]))
+
+
+@pytest.mark.attack(11)
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EACCES, errno.EINVAL])
+def test_an_address_of_which_the_system_does_not_tell_whose_it_is_is_refused(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket, "socket", failing)
+    with pytest.raises(AddressRefusedError) as refused:
+        reach.judge(["192.0.2.1"], allow=[ip_network("192.0.2.0/24")], deny=(), own=resolving.is_own)
+    assert os.strerror(number) in refused.value.why
+
+
+def test_a_kind_of_address_that_the_system_does_not_have_is_not_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    monkeypatch.setattr(socket, "socket", failing)
+    assert not resolving.is_own(ip_address("2001:db8::1"))
 
 
 def test_a_zone_is_not_lost_on_the_way_to_the_rules() -> None:
