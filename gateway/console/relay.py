@@ -7,13 +7,16 @@
                                                  ├─ report ─ projected and stored in one transaction ─ acknowledge
                                                  └─ last seen, now and then
 
-A session of a gateway that is already connected replaces the older one. Everything a session does is idempotent,
-so that two that overlap for a moment, or one after a crash, change nothing twice.
+A session replaces the older one of its gateway once it was greeted, and not before: a caller that says nothing, or is
+refused, takes nobody's place but that of another who was not greeted yet. Everything a session does is idempotent, so
+that two that overlap for a moment, or one after a crash, change nothing twice.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import structlog
@@ -105,7 +108,8 @@ class Relay:
         self._grant_key = grant_key
         self._bells = bells
         self._clock = clock
-        self._sessions: dict[UUID, Channel] = {}
+        self._greeting: dict[UUID, Channel] = {}
+        self._greeted: dict[UUID, Channel] = {}
 
     async def serve(self, channel: Channel) -> None:
         """Serve one channel until it ends; never raises for what a peer does."""
@@ -126,16 +130,32 @@ class Relay:
             await channel.close(code=TRY_LATER, reason=_short(fault))
 
     async def _served(self, gateway: Gateway, channel: Channel) -> None:
-        older = self._sessions.get(gateway.id)
-        self._sessions[gateway.id] = channel
+        session = Session(self._store, self._bells, gateway, channel, self._grant_key, self._clock)
+        async with _in_place(self._greeting, gateway.id, channel):
+            greeting = await session.greeted()
+        async with _in_place(self._greeted, gateway.id, channel):
+            await session.run(greeting)
+
+
+@asynccontextmanager
+async def _in_place(places: dict[UUID, Channel], gateway: UUID, channel: Channel) -> AsyncIterator[None]:
+    """Hold a gateway's only place while the body runs; whoever held it is closed."""
+    older = places.get(gateway)
+    places[gateway] = channel
+    try:
         if older is not None:
             await older.close(code=REPLACED, reason="the same gateway has connected again")
-        session = Session(self._store, self._bells, gateway, channel, self._grant_key, self._clock)
-        try:
-            await session.run()
-        finally:
-            if self._sessions.get(gateway.id) is channel:
-                del self._sessions[gateway.id]
+        yield
+    finally:
+        if places.get(gateway) is channel:
+            del places[gateway]
+
+
+class Greeting(NamedTuple):
+    """What was agreed on with a gateway that said hello: the protocol's version, and the last event that is known."""
+
+    protocol: int
+    acknowledged: int
 
 
 @dataclass(slots=True)
@@ -150,9 +170,9 @@ class Session:
     clock: Clock
     unanswered: dict[UUID, float] = field(default_factory=dict)
 
-    async def run(self) -> None:
-        """Greet, then deliver and receive until the channel ends."""
-        await self._greet()
+    async def run(self, greeting: Greeting) -> None:
+        """Welcome the gateway, then deliver and receive until the channel ends."""
+        await self._welcome(greeting)
         log.info("gateway connected", address=self.channel.peer_address)
         with self.bells.listening(self.gateway.id) as bell:
             try:
@@ -163,7 +183,8 @@ class Session:
             except* GatewayError as several:
                 raise several.exceptions[0] from None
 
-    async def _greet(self) -> None:
+    async def greeted(self) -> Greeting:
+        """Hear the hello and take it in; nothing is said to it yet. Raises SessionRefusedError."""
         hello = await self._hello()
         try:
             protocol = _agreed(hello)
@@ -175,9 +196,18 @@ class Session:
         except ProtocolTooOldError as fault:
             await intake.refused(self.store, self.gateway, problem_of(fault))
             raise
-        now = self.clock.now()
-        key = self.grant_key if protocol >= OFFERS_SINCE else None
-        await self._send(Welcome(protocol=protocol, server_time=now, acknowledged=gateway.acknowledged, grant_key=key))
+        return Greeting(protocol, gateway.acknowledged)
+
+    async def _welcome(self, greeting: Greeting) -> None:
+        key = self.grant_key if greeting.protocol >= OFFERS_SINCE else None
+        await self._send(
+            Welcome(
+                protocol=greeting.protocol,
+                server_time=self.clock.now(),
+                acknowledged=greeting.acknowledged,
+                grant_key=key,
+            )
+        )
 
     async def _hello(self) -> Hello:
         try:
