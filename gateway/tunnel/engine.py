@@ -1,7 +1,7 @@
 """This file is one data WebSocket on an asyncio transport: the fast carrier of a session.
 
 The handshake is the `websockets` library's sans-IO core (client) or its server; then this protocol takes the
-transport over. What is handed to the transport is kept small: what waits there cannot be overtaken any more.
+transport over. How much may wait there, where nothing can be overtaken any more, is the in-flight cap's to say.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from gateway.tunnel.frames import Bytes
 from gateway.tunnel.roads import tune
 from gateway.tunnel.websocket import CLOSE, PING, Control, Reader, WebSocketBrokenError, Writer
 
-WRITE_HIGH, WRITE_LOW = 64 * 1024, 16 * 1024
+WRITE_HIGH, WRITE_LOW = 256 * 1024, 64 * 1024
 GOODBYE_LIMIT = 5.0
 PINGS_PER_SECOND = 10.0
 

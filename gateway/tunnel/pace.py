@@ -20,7 +20,8 @@ FIRST_CAP = 512 * KIB
 SLACK = 0.004
 """Seconds of standing queue that keep a road busy whose ends are scheduled late."""
 ROUND_TRIP_KEPT = 10.0
-RATE_KEPT = 8
+RATE_KEPT = 3
+"""Echoes whose rates count, the best of them: more would keep what a bucket on the way let through at first."""
 GAIN = 1.25
 """A road that is not full shows no higher rate than what is sent on it, so each round tries for more (as BBR does)."""
 
