@@ -224,4 +224,4 @@ class AuditEntry:
     gateway: str | None
     target: str | None
     outcome: AuditOutcome
-    facts: dict[str, str | float | None]
+    facts: dict[str, str | int | float | None]

@@ -2,7 +2,8 @@
 
 ::
 
-    visitor -> gateway of the tenant? -> target offered? -> a session open? -> audit: began
+    visitor -> not too often? -> preamble understood?                     (no: told of now and then, not each time)
+            -> gateway of the tenant? -> target offered? -> a session open? -> audit: began
             -> grant (this user, gateway, target, session; once, within seconds) -> asked for -> audit: refused
                                                                              -> joined -> audit: ended
 """
@@ -21,7 +22,8 @@ from gateway.console.sessions import DataSession, Sessions
 from gateway.console.store import gateways
 from gateway.console.store.database import Store
 from gateway.console.store.finishing import finished
-from gateway.console.trail import Trail, Visitor
+from gateway.console.trail import Trail, Visitor, turned_away
+from gateway.console.turnstile import OpenedTooOftenError, Turnstile
 from gateway.contract import streams as contract
 from gateway.contract.problems import Problem, RelayedError
 from gateway.contract.streams import StreamNotUnderstoodError, StreamPreamble, StreamReply, UserPreamble
@@ -67,6 +69,7 @@ class Onward:
 
     stream: Stream
     reply: StreamReply
+    lane: Lane
     fault: str | None = None
     said: int = field(init=False)
     heard: int = field(init=False)
@@ -84,14 +87,16 @@ class Streams:
         self._store = store
         self._key = key
         self._clock = clock
+        self._turnstile = Turnstile()
 
     @asynccontextmanager
-    async def opened(self, visitor: Visitor, wish: UserPreamble) -> AsyncIterator[Onward]:
-        """Open a stream while the body runs, and audit how it ends.
+    async def opened(self, visitor: Visitor, preamble: bytes) -> AsyncIterator[Onward]:
+        """Open the stream that a user's preamble asks for while the body runs, and audit how it ends.
 
-        Raises GatewayUnknownError, TargetUnknownError, GatewayAwayError, StreamRefusedByGatewayError,
-        StreamNotUnderstoodError, StoreUnavailableError or what the tunnel raises; then there is no stream.
+        Raises OpenedTooOftenError, StreamNotUnderstoodError, GatewayUnknownError, TargetUnknownError, GatewayAwayError,
+        StreamRefusedByGatewayError, StoreUnavailableError or what the tunnel raises; then there is no stream.
         """
+        wish = await self._let_in(visitor, preamble)
         trail = Trail(self._store, self._clock, visitor, wish, trace=ids.new_id(self._clock.now()))
         onward = await self._open(trail)
         since, reason = self._clock.now(), "cut off"
@@ -103,6 +108,24 @@ class Streams:
             stream.reset(Reset.CANCELLED)
             sent, received = stream.sent - onward.said, stream.received - onward.heard
             await finished(trail.ended(reason, since=since, sent=sent, received=received))
+
+    async def tell_the_rest(self, visitor: Visitor) -> None:
+        """Write how many streams of a key were turned away of which nothing is written: its tunnel is over."""
+        if untold := self._turnstile.untold(visitor.caller.key_id):
+            fault = OpenedTooOftenError("the key opened more streams than it may, or such as nobody understood")
+            await finished(turned_away(self._store, self._clock, visitor, fault=fault, untold=untold))
+
+    async def _let_in(self, visitor: Visitor, preamble: bytes) -> UserPreamble:
+        key, now = visitor.caller.key_id, self._clock.monotonic()
+        try:
+            self._turnstile.enter(key, now=now)
+            return contract.read_user_preamble(preamble)
+        except (OpenedTooOftenError, StreamNotUnderstoodError) as fault:
+            untold = self._turnstile.turned_away(key, now=now)
+            if untold is not None:
+                said = preamble if isinstance(fault, StreamNotUnderstoodError) else b""
+                await finished(turned_away(self._store, self._clock, visitor, fault=fault, said=said, untold=untold))
+            raise
 
     async def _open(self, trail: Trail) -> Onward:
         try:
@@ -148,7 +171,7 @@ class Streams:
         except (StreamNotUnderstoodError, StreamRefusedByGatewayError):
             stream.reset(Reset.CANCELLED)
             raise
-        return Onward(stream, reply)
+        return Onward(stream, reply, Lane(trail.wish.lane))
 
     def _grant(self, trail: Trail, session: DataSession) -> Grant:
         now = self._clock.now()

@@ -11,6 +11,8 @@ from gateway.tunnel.mux import Mux
 from gateway.tunnel.schedule import Lane
 
 LENGTH = 2
+FAREWELL = 5.0
+"""Seconds in which whoever opened a refused stream is to end it."""
 SMALL, SPARSE = 4096, 4
 """Pieces of fewer bytes, or of less than one part in SPARSE of the message they came in, are copied to be kept."""
 
@@ -267,6 +269,20 @@ _Waiting: TypeAlias = "asyncio.Future[None] | None"
 def _wake(future: _Waiting) -> None:
     if future is not None and not future.done():
         future.set_result(None)
+
+
+async def farewell(stream: Stream, reply: bytes) -> None:
+    """Answer a stream that is refused and see to it that none is left; what still comes on it is dropped."""
+    if stream.fault is not None:
+        return
+    stream.answer(reply)
+    stream.end()
+    try:
+        async with asyncio.timeout(FAREWELL):
+            while await stream.read():
+                pass
+    except (TimeoutError, GatewayError):
+        stream.reset(Reset.REFUSED_POLICY)
 
 
 def block(content: bytes, *, limit: int = PREAMBLE) -> bytes:

@@ -184,7 +184,7 @@ class AuditEntryView(Report):
     gateway: str | None = None
     target: str | None = None
     outcome: AuditOutcome = Field(description="began is written first; ended or refused follows, unless it was cut")
-    facts: dict[str, str | float | None] = Field(description="what else is known, such as bytes and seconds")
+    facts: dict[str, str | int | float | None] = Field(description="what else is known, such as bytes and seconds")
 
 
 class AuditEntries(Report):

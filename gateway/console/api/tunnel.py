@@ -28,20 +28,16 @@ from gateway.console.trail import Visitor
 from gateway.contract import streams as contract
 from gateway.kit.errors import GatewayError
 from gateway.tunnel.engine import Engine
-from gateway.tunnel.frames import Reset
 from gateway.tunnel.handshake import SUBPROTOCOL
 from gateway.tunnel.limits import MIB, Limits
-from gateway.tunnel.schedule import Lane
 from gateway.tunnel.session import Session, running
 from gateway.tunnel.splice import join
-from gateway.tunnel.stream import Stream
+from gateway.tunnel.stream import Stream, farewell
 
 PATH = "/api/v1/tunnel"
 LIMITS = Limits(streams=256, unanswered=64, budget=16 * MIB)
 RECHECK = 3.0
 """Seconds after which the key is looked at again: a revoked one is cut off within five."""
-FAREWELL = 5.0
-"""Seconds in which whoever opened a refused stream is to end it."""
 POLICY = 1008
 
 log = structlog.get_logger(__name__)
@@ -60,6 +56,7 @@ async def open_tunnel(call: Call[Nothing, Nothing, Nothing]) -> web.WebSocketRes
             with call.rooms.tunnels.known(session):
                 log.info("tunnel of a user opened", user=visitor.caller.user, address=visitor.address)
                 await _until_over(session, call)
+        await call.rooms.streams.tell_the_rest(visitor)
     return socket
 
 
@@ -116,26 +113,11 @@ class _Visit:
         """Join a user's stream with one that reaches the target, or answer why not."""
         async with AsyncExitStack() as stack:
             try:
-                wish = contract.read_user_preamble(preamble)
-                onward = await stack.enter_async_context(self.streams.opened(self.visitor, wish))
+                onward = await stack.enter_async_context(self.streams.opened(self.visitor, preamble))
             except GatewayError as fault:
-                await _refuse(stream, fault)
+                reply = fault.reply if isinstance(fault, StreamRefusedByGatewayError) else contract.refusal(fault)
+                await farewell(stream, contract.write(reply))
                 return
-            stream.set_lane(Lane(wish.lane))
+            stream.set_lane(onward.lane)
             stream.answer(contract.write(onward.reply))
             onward.fault = (await join(stream, onward.stream)).fault
-
-
-async def _refuse(stream: Stream, fault: GatewayError) -> None:
-    """Answer why there is no stream, and see to it that none is left."""
-    if stream.fault is not None:
-        return
-    reply = fault.reply if isinstance(fault, StreamRefusedByGatewayError) else contract.refusal(fault)
-    stream.answer(contract.write(reply))
-    stream.end()
-    try:
-        async with asyncio.timeout(FAREWELL):
-            while await stream.read():
-                pass
-    except (TimeoutError, GatewayError):
-        stream.reset(Reset.REFUSED_POLICY)
