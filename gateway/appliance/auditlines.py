@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from gateway.kit.logs import without_secrets
 
-Outcome = Literal["ok", "refused", "failed"]
+Outcome = Literal["began", "ok", "refused", "failed"]
 Fact = str | int | float | None
 
 NOTHING_BEFORE: Final = "0" * 64

@@ -1,4 +1,6 @@
-"""This file is how a target is found and dialled: resolved once, judged, and dialled at the address that was judged.
+"""This file is how a target is found and dialled: resolved once, judged, and dialled at an address that was judged.
+
+Judging and dialling are two steps: what is to be dialled is written down in between.
 
 Name lookups block a thread each and are given few of their own: a name server that does not answer holds up other
 lookups at worst, never the audit log, the journal or a target that is given by its address.
@@ -23,6 +25,8 @@ NOT_OURS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 """What the system says of an address that is not its own, or of a kind that it has none of."""
 LOOKUPS = 16
 """Lookups under way at a time."""
+MOST_TRIED = 6
+"""Addresses of a target that are dialled; as many fit into one line of the audit log, which names them before."""
 
 
 class TargetUnreachableError(GatewayError):
@@ -83,18 +87,32 @@ class Dialler:
         """Let go of the threads; a lookup under way is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def dial(self, target: Target, *, within: float) -> Dialled:
-        """Return a connection to an address of the target's that may be dialled; the caller closes it.
+    async def judge(self, target: Target, *, within: float) -> tuple[Address, ...]:
+        """Return addresses of the target's that may be dialled, at most MOST_TRIED; all that it has were judged.
 
-        Raises AddressRefusedError, or TargetUnreachableError, within `within` seconds.
+        Nothing is sent to them. Raises AddressRefusedError, or TargetUnreachableError, within `within` seconds.
         """
         try:
             async with asyncio.timeout(within):
                 found = await self._addresses(target.host)
-                judged = reach.judge(found, allow=target.networks, deny=self._deny, own=self._own)
-                return await _first_of(judged, target.port, within=within)
         except TimeoutError as fault:
             raise TargetUnreachableError(f"the target did not answer within {within:g} seconds") from fault
+        return reach.judge(found, allow=target.networks, deny=self._deny, own=self._own)[:MOST_TRIED]
+
+    async def connect(self, judged: Sequence[Address], port: int, *, within: float) -> Dialled:
+        """Return a connection to one of the addresses, which were judged; the caller closes it.
+
+        Each is tried in turn, for its share of the time. Raises TargetUnreachableError within `within` seconds.
+        """
+        faults: list[OSError] = []
+        for address in judged:
+            try:
+                async with asyncio.timeout(within / len(judged)):
+                    return Dialled(await _connected(address, port), address)
+            except OSError as fault:  # TimeoutError is one
+                faults.append(fault)
+        said = " and ".join(dict.fromkeys(_in_words(fault) for fault in faults))
+        raise TargetUnreachableError(f"the target cannot be reached: {said}") from faults[0]
 
     async def _addresses(self, host: str) -> Sequence[str]:
         with contextlib.suppress(ValueError):
@@ -103,19 +121,6 @@ class Dialler:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, host)
         except (OSError, UnicodeError) as fault:
             raise TargetUnreachableError("the target's name cannot be resolved by the appliance") from fault
-
-
-async def _first_of(addresses: Sequence[Address], port: int, *, within: float) -> Dialled:
-    """Try each address in turn, each for its share of the time."""
-    faults: list[OSError] = []
-    for address in addresses:
-        try:
-            async with asyncio.timeout(within / len(addresses)):
-                return Dialled(await _connected(address, port), address)
-        except OSError as fault:  # TimeoutError is one
-            faults.append(fault)
-    said = " and ".join(dict.fromkeys(_in_words(fault) for fault in faults))
-    raise TargetUnreachableError(f"the target cannot be reached: {said}") from faults[0]
 
 
 async def _connected(address: Address, port: int) -> socket.socket:

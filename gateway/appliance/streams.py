@@ -2,17 +2,17 @@
 
 ::
 
-    preamble -> understood? -> granted? -> target known? -> room? -> address allowed? -> dialled
-                    |             |             |              |             |               |
-                    +-------------+-------------+---- refused -+-------------+---------------+---> audit, reply
-                                                                                          audit, reply "ok", bytes
+    preamble -> understood? -> granted? -> target known? -> room? -> address allowed? -> audit -> dialled
+                    |             |             |              |             |             |         |
+                    +-------------+-------------+---- refused -+-------------+-------------+---------+---> audit, reply
+                                                                                                  reply "ok", bytes
 
-A refusal is an answer on that stream and harms no other. Nothing is dialled or joined that the audit log does not hold.
+A refusal is an answer on that stream and harms no other. Nothing is dialled that the audit log does not hold, with its
+address and for whom, on the disk. What became of it is written as soon as the disk takes it.
 """
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,11 +23,12 @@ from uuid import UUID
 import structlog
 
 from gateway.appliance.audit import AuditLog, AuditNotWrittenError
-from gateway.appliance.auditlines import Act, Fact
+from gateway.appliance.auditlines import Act, Fact, Outcome
 from gateway.appliance.auditor import Auditor
 from gateway.appliance.consoletime import ConsoleTime
 from gateway.appliance.reach import AddressRefusedError
 from gateway.appliance.resolving import Dialled, Dialler
+from gateway.appliance.room import Places, Room
 from gateway.appliance.targets import Target, Targets
 from gateway.contract import streams as contract
 from gateway.contract.messages import Welcome
@@ -56,26 +57,11 @@ LOOK_AGAIN: Final = 5.0
 """Seconds after which the targets of open streams are compared with what is allowed now."""
 
 
-class StreamsBusyError(GatewayError):
-    """The appliance carries as many streams as it may."""
-
-    code = "stream.busy"
-    remedy = Remedy.RETRY
-
-
 class StreamAbandonedError(GatewayError):
     """Whoever opened the stream has gone before it was answered."""
 
     code = "stream.abandoned"
     remedy = Remedy.RETRY
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """How many streams there may be."""
-
-    all: int = 1000
-    per_target: int = 200
 
 
 @dataclass(slots=True)
@@ -87,11 +73,14 @@ class _Visit:
     id: UUID
     target: Target | None = None
     name: str = ""
+    user: str = ""
+    is_told: bool = False
+    """Whether the audit log tells that it is being opened; then it tells what became of it, too."""
     facts: dict[str, Fact] = field(default_factory=dict)
 
 
 class StreamService:
-    """Takes the streams of all data sessions. `run` cuts those whose target is no longer what it was."""
+    """Takes the streams of all data sessions. `run` looks after those that are open."""
 
     def __init__(
         self,
@@ -108,7 +97,7 @@ class StreamService:
         self._audit = audit
         self._dialler = dialler
         self._clock = clock
-        self._room = room or Room()
+        self._places = Places(room or Room(), now=clock.monotonic())
         self._time = ConsoleTime(clock)
         self.ready = asyncio.Event()
         """Set once the console has told its grant key; before that no stream can be opened."""
@@ -117,7 +106,6 @@ class StreamService:
         self._visits: dict[UUID, _Visit] = {}
         self._refusals = Bucket(rate=REFUSALS_A_SECOND, depth=REFUSALS_AT_ONCE, now=clock.monotonic())
         self._untold = 0
-        self._per_target: Counter[str] = Counter()
 
     def welcomed(self, welcome: Welcome, *, asked: float) -> None:
         """Take the console's time and grant key; `asked` is when the hello was sent, by the monotonic clock.
@@ -146,9 +134,10 @@ class StreamService:
         return on_stream
 
     async def run(self) -> None:
-        """Cut streams to targets that were removed or changed, until cancelled."""
+        """Cut streams whose target was removed or changed, and write what the disk did not take, until cancelled."""
         while True:
             await self._clock.sleep(LOOK_AGAIN)
+            self._audit.retry()
             for visit in list(self._visits.values()):
                 if visit.target is not None and not await asyncio.to_thread(self._is_as_it_was, visit):
                     log.info(
@@ -164,13 +153,13 @@ class StreamService:
             await self._refuse(visit, error)
             return
         except asyncio.CancelledError:
-            self._audit.note(_refused(visit, StreamAbandonedError()))
+            if (act := self._telling(visit, StreamAbandonedError())) is not None:
+                self._audit.keep(act)
             raise
         try:
             await self._carry(visit, dialled)
         finally:
-            self._per_target[visit.name] -= 1
-            del self._visits[visit.id]
+            self._leave(visit)
             dialled.connection.close()
 
     async def _open(self, visit: _Visit, preamble: bytes) -> Dialled:
@@ -182,13 +171,17 @@ class StreamService:
         visit.target = await asyncio.to_thread(self._targets.read, wish.target)
         visit.stream.set_lane(Lane(wish.lane))
         within = min(DIAL_LIMIT, wish.deadline_ms / 1000)
-        self._take_place(visit)
+        self._places.take(target=visit.name, user=visit.user, now=self._clock.monotonic())
+        self._visits[visit.id] = visit
         try:
             return await self._dialled(visit, visit.target, within=within)
         except BaseException:
-            self._per_target[visit.name] -= 1
-            del self._visits[visit.id]
+            self._leave(visit)
             raise
+
+    def _leave(self, visit: _Visit) -> None:
+        self._places.give_back(target=visit.name, user=visit.user)
+        del self._visits[visit.id]
 
     def _check_grant(self, visit: _Visit, wish: StreamPreamble) -> None:
         now = self._time.now()
@@ -202,26 +195,24 @@ class StreamService:
             now=now,
             doubt=self._time.doubt(),
         )
+        visit.user = grant.user
         visit.facts |= {"user": grant.user, "tenant": grant.tenant, "grant": str(grant.id)}
 
-    def _take_place(self, visit: _Visit) -> None:
-        if len(self._visits) >= self._room.all:
-            raise StreamsBusyError(f"the appliance carries {self._room.all} streams, the most it may: try again later")
-        if self._per_target[visit.name] >= self._room.per_target:
-            raise StreamsBusyError(f"the target has {self._room.per_target} streams, the most it may: try again later")
-        self._visits[visit.id] = visit
-        self._per_target[visit.name] += 1
-
     async def _dialled(self, visit: _Visit, target: Target, *, within: float) -> Dialled:
-        dialled = await self._dialler.dial(target, within=within)
-        visit.facts |= {"address": str(dialled.address), "port": target.port}
+        ends = self._clock.monotonic() + within
+        judged = await self._dialler.judge(target, within=within)
+        _check_is_wanted(visit)
+        visit.facts |= {"address": " ".join(str(address) for address in judged), "port": target.port}
+        visit.is_told = True
+        await self._audit.write(Act("stream.opening", "began", dict(visit.facts)))
+        _check_is_wanted(visit)
+        dialled = await self._dialler.connect(judged, target.port, within=max(0.0, ends - self._clock.monotonic()))
         try:
-            if visit.stream.fault is not None:
-                raise StreamAbandonedError
-            await self._audit.write(Act("stream.opened", "ok", visit.facts))
-        except BaseException:
+            _check_is_wanted(visit)
+        except StreamAbandonedError:
             dialled.connection.close()
             raise
+        self._audit.keep(_became(visit, "opened", "ok", user=visit.user, address=str(dialled.address)))
         return dialled
 
     async def _carry(self, visit: _Visit, dialled: Dialled) -> None:
@@ -234,16 +225,14 @@ class StreamService:
             fault = error.strerror
             visit.stream.reset(Reset.TARGET_UNREACHABLE)
         finally:
-            facts: dict[str, Fact] = {
-                "connection": str(visit.id),
-                "target": visit.name,
-                "trace": visit.facts["trace"],
+            counted: dict[str, Fact] = {
+                "ended": self._clock.now().isoformat(),  # the line itself may be written later
                 "received": visit.stream.received - before[0],
                 "sent": visit.stream.sent - before[1],
                 "seconds": round(self._clock.monotonic() - began, 3),
                 "fault": fault,
             }
-            self._audit.note(Act("stream.closed", "failed" if fault else "ok", facts))
+            self._audit.keep(_became(visit, "closed", "failed" if fault else "ok", **counted))
 
     async def _refuse(self, visit: _Visit, error: GatewayError) -> None:
         await self._tell_of_refusal(visit, error)
@@ -260,14 +249,20 @@ class StreamService:
             stream.reset(Reset.REFUSED_POLICY)
 
     async def _tell_of_refusal(self, visit: _Visit, error: GatewayError) -> None:
-        """Write a refusal down, or count it where a flood of them would push older lines out of the log."""
-        if not self._refusals.take(self._clock.monotonic()):
-            self._untold += 1
+        act = self._telling(visit, error)
+        if act is None:
             return
-        visit.facts["untold"], self._untold = self._untold or None, 0
         log.info("stream refused", code=error.code, target=visit.name, session=visit.session, connection=str(visit.id))
         with contextlib.suppress(AuditNotWrittenError):  # refused it is all the same
-            await self._audit.write(_refused(visit, error))
+            await self._audit.write(act)
+
+    def _telling(self, visit: _Visit, error: GatewayError) -> Act | None:
+        """Return the line about a refusal, or count it where a flood of them would push older lines out of the log."""
+        if not visit.is_told and not self._refusals.take(self._clock.monotonic()):
+            self._untold += 1
+            return None
+        untold, self._untold = self._untold or None, 0
+        return _refused(visit, error, untold=untold)
 
     def _is_as_it_was(self, visit: _Visit) -> bool:
         try:
@@ -283,6 +278,18 @@ async def serving(state: Path, gateway: UUID, targets: Targets, *, clock: Clock)
         yield StreamService(gateway=gateway, targets=targets, audit=audit, dialler=dialler, clock=clock)
 
 
-def _refused(visit: _Visit, error: GatewayError) -> Act:
+def _check_is_wanted(visit: _Visit) -> None:
+    if visit.stream.fault is not None:
+        raise StreamAbandonedError
+
+
+def _became(visit: _Visit, what: str, outcome: Outcome, **facts: Fact) -> Act:
+    """Return the line about what became of a stream whose opening tells the rest."""
+    named = {"connection": str(visit.id), "target": visit.name, "trace": visit.facts["trace"]}
+    return Act(f"stream.{what}", outcome, {**named, **facts})
+
+
+def _refused(visit: _Visit, error: GatewayError, *, untold: int | None) -> Act:
     why = {"address": error.address, "why": error.why} if isinstance(error, AddressRefusedError) else {}
-    return Act("stream.refused", "refused", {**visit.facts, "code": error.code, "message": error.message, **why})
+    told = {"code": error.code, "message": error.message, "untold": untold}
+    return Act("stream.refused", "refused", {**visit.facts, **told, **why})

@@ -14,7 +14,8 @@ from gateway.appliance.auditlines import Entry, parsed
 from gateway.appliance.auditor import Auditor
 from gateway.appliance.reach import Address, Network
 from gateway.appliance.resolving import Dialler
-from gateway.appliance.streams import Room, StreamService
+from gateway.appliance.room import Room
+from gateway.appliance.streams import StreamService
 from gateway.appliance.targets import Target, Targets
 from gateway.contract import streams as contract
 from gateway.contract.messages import Welcome

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.appliance import auditor
 from gateway.appliance.audit import AuditNotWrittenError
@@ -100,3 +101,63 @@ async def test_what_was_noted_before_the_end_is_written_and_nothing_after_it() -
     with pytest.raises(AuditNotWrittenError):
         await audit.write(act("late"))
     assert [one for each in disk.rounds for one in each] == ["a", "b"]
+
+
+async def test_what_is_kept_goes_before_what_comes_next_once_the_disk_has_room() -> None:
+    disk = Disk()
+    disk.full = True
+    disk.gate.set()
+    with Auditor(disk.append) as audit:
+        with capture_logs() as said:
+            audit.keep(act("closed 1"))
+            audit.keep(act("closed 2"))
+            for _ in range(2):
+                with pytest.raises(AuditNotWrittenError):
+                    await audit.write(act("opening"))
+            disk.full = False
+            await audit.write(act("opening, later"))
+        assert disk.rounds == [["closed 1", "closed 2", "opening, later"]]
+    assert [one["log_level"] for one in said] == ["error", "info"]
+
+
+async def test_what_is_kept_is_written_by_a_retry_and_not_twice() -> None:
+    disk = Disk()
+    disk.full = True
+    disk.gate.set()
+    with Auditor(disk.append) as audit:
+        audit.keep(act("closed"))
+        with pytest.raises(AuditNotWrittenError):
+            await audit.write(act("opening"))
+        disk.full = False
+        audit.retry()
+        async with asyncio.timeout(10):
+            while not disk.rounds:  # noqa: ASYNC110 - another thread writes
+                await asyncio.sleep(0.001)
+    assert disk.rounds == [["closed"]]
+
+
+async def test_what_is_kept_is_tried_once_more_at_the_end_and_a_loss_is_told() -> None:
+    disk = Disk()
+    disk.full = True
+    with Auditor(disk.append) as audit:
+        audit.keep(act("in the round under way"))
+        audit.keep(act("behind it"))
+        disk.gate.set()
+        disk.full = False
+    assert [one for each in disk.rounds for one in each] == ["in the round under way", "behind it"]
+    disk.full = True
+    with capture_logs() as said, Auditor(disk.append) as audit:
+        audit.keep(act("lost"))
+        audit.keep(act("lost"))
+    assert [(one["log_level"], one["lines"]) for one in said] == [("error", 2)]
+
+
+async def test_what_is_kept_has_a_bound_and_what_is_beyond_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auditor, "MOST_WAITING", 2)
+    disk = Disk()
+    with capture_logs() as said, Auditor(disk.append) as audit:
+        for name in ("under way", "one", "two", "three"):
+            audit.keep(act(name))
+        disk.gate.set()
+    assert [one for each in disk.rounds for one in each] == ["under way", "one", "two"]
+    assert [one["action"] for one in said] == ["three"]

@@ -12,8 +12,9 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from gateway.appliance import reach, resolving
+from gateway.appliance.auditlines import LONGEST_FACT
 from gateway.appliance.reach import AddressRefusedError
-from gateway.appliance.resolving import Dialler, TargetUnreachableError
+from gateway.appliance.resolving import MOST_TRIED, Dialled, Dialler, TargetUnreachableError
 from gateway.appliance.targets import Target
 from tests.unit.appliance.opening import Lookup, nobody
 
@@ -30,23 +31,54 @@ async def a_server(address: str = "127.0.0.1") -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
+async def dial(dialler: Dialler, target: Target, *, within: float) -> Dialled:
+    return await dialler.connect(await dialler.judge(target, within=within), target.port, within=within)
+
+
 def a_dialler(*answer: str) -> Dialler:
     return Dialler(look_up=Lookup([answer]), deny=(), own=nobody)
 
 
 async def test_the_connection_goes_to_the_address_that_was_judged() -> None:
     async with a_server("127.0.0.3") as port:
-        dialled = await a_dialler("127.0.0.3").dial(Target(host="t", port=port, allow=SITE), within=5)
+        dialled = await dial(a_dialler("127.0.0.3"), Target(host="t", port=port, allow=SITE), within=5)
         with dialled.connection:
             assert dialled.connection.getpeername() == ("127.0.0.3", port)
         assert str(dialled.address) == "127.0.0.3"
+
+
+async def test_judging_sends_nothing_to_the_target() -> None:
+    heard = asyncio.Event()
+
+    async def hear(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.set()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(hear, "127.0.0.1", 0) as server:
+        target = Target(host="t", port=server.sockets[0].getsockname()[1], allow=SITE)
+        judged = await a_dialler("127.0.0.1").judge(target, within=5)
+        await asyncio.sleep(0.05)
+        assert not heard.is_set()
+        with (await a_dialler().connect(judged, target.port, within=5)).connection:
+            async with asyncio.timeout(5):
+                await heard.wait()
+
+
+async def test_all_addresses_are_judged_and_no_more_are_dialled_than_a_line_of_the_log_names() -> None:
+    addresses = [f"127.0.0.{number}" for number in range(2, 12)]
+    target = Target(host="t", port=1, allow=SITE)
+    assert [str(one) for one in await a_dialler(*addresses).judge(target, within=5)] == addresses[:MOST_TRIED]
+    with pytest.raises(AddressRefusedError):
+        await a_dialler(*addresses, "192.0.2.1").judge(target, within=5)
+    assert len(" ".join(["2001:db8:" + ":".join(["ffff"] * 6)] * MOST_TRIED)) <= LONGEST_FACT
 
 
 async def test_an_address_is_not_looked_up() -> None:
     lookup = Lookup()
     dialler = Dialler(look_up=lookup, deny=(ip_network("10.0.0.0/8"),), own=nobody)
     with pytest.raises(AddressRefusedError):
-        await dialler.dial(Target(host="10.0.0.5", port=443), within=5)
+        await dialler.judge(Target(host="10.0.0.5", port=443), within=5)
     assert lookup.asked == []
 
 
@@ -62,9 +94,9 @@ async def test_lookups_that_hang_hold_up_no_target_given_by_its_address(monkeypa
     try:
         for _ in range(3):
             with pytest.raises(TargetUnreachableError, match="did not answer"):
-                await dialler.dial(Target(host="t", port=443, allow=SITE), within=0.02)
+                await dialler.judge(Target(host="t", port=443, allow=SITE), within=0.02)
         with pytest.raises(AddressRefusedError):
-            await dialler.dial(Target(host="10.0.0.5", port=443), within=5)
+            await dialler.judge(Target(host="10.0.0.5", port=443), within=5)
         assert await asyncio.to_thread(lambda: True)
     finally:
         gate.set()
@@ -82,7 +114,7 @@ async def test_a_target_that_takes_no_connection_is_given_up_in_time() -> None:
                 one.connect_ex(full.getsockname())
             target = Target(host="t", port=full.getsockname()[1], allow=SITE)
             with pytest.raises(TargetUnreachableError) as refused:
-                await a_dialler("127.0.0.1").dial(target, within=0.1)
+                await dial(a_dialler("127.0.0.1"), target, within=0.1)
         finally:
             for one in waiting:
                 one.close()
