@@ -9,8 +9,10 @@
 What was appended is on the disk before what it tells of goes on.
 """
 
+import errno
 import fcntl
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import FileIO
@@ -70,7 +72,7 @@ class AuditLog:
         except OSError as fault:
             raise AuditNotWrittenError(
                 f"the appliance's audit log cannot be written ({fault.strerror}): nothing is done that is not in it; "
-                "make room on its disk",
+                "make room on its disk, or see what is wrong with it",
             ) from fault
 
     def lines(self) -> Iterator[tuple[str, bytes]]:
@@ -107,19 +109,26 @@ class AuditLog:
     def _rotate_if_full(self) -> None:
         if not self._path.exists() or self._path.stat().st_size < self._segment:
             return
-        *older, _current = self._segments()
+        older = self._older()
         number = int(older[-1].suffix[1:]) + 1 if older else 1
-        self._path.rename(self._path.with_name(f"{self._path.name}.{number:06}"))
+        closed = self._path.with_name(f"{self._path.name}.{number:06}")
+        if closed.exists():  # a rename would put it out of the way without a word
+            raise FileExistsError(errno.EEXIST, f"{closed.name} is there already")
+        self._path.rename(closed)
         for path in older[: max(0, len(older) + 1 - KEPT)]:
             path.unlink()
         files.flush_directory(self._path.parent)
 
     def _segments(self) -> list[Path]:
-        older = sorted(self._path.parent.glob(f"{self._path.name}.[0-9]*"))
-        return [*older, *([self._path] if self._path.exists() else [])]
+        return [*self._older(), *([self._path] if self._path.exists() else [])]
+
+    def _older(self) -> list[Path]:
+        """Return the closed files, the oldest first; what others have put beside them, such as copies, is none."""
+        own = re.compile(re.escape(self._path.name) + r"\.[0-9]{6}")
+        return sorted(path for path in self._path.parent.iterdir() if own.fullmatch(path.name))
 
     def _end_of_older(self) -> End:
-        older = [path for path in self._segments() if path != self._path]
+        older = self._older()
         if not older:
             return End()
         with FileIO(older[-1]) as file:

@@ -157,6 +157,31 @@ def test_a_file_missing_in_the_middle_is_noticed(tmp_path: Path) -> None:
     assert log.verify().broken
 
 
+@pytest.mark.parametrize(
+    "name", ["audit.log.1", "audit.log.1.gz", "audit.log.000001.bak", "audit.log.0000001", "audit.log.old"]
+)
+def test_a_file_that_others_put_beside_the_log_neither_stops_it_nor_is_eaten(tmp_path: Path, name: str) -> None:
+    log = a_log(tmp_path, segment=300)
+    for number in range(8):
+        log.append([an_act(number)])
+    (tmp_path / name).write_bytes((tmp_path / "audit.log.000001").read_bytes())
+    before = (tmp_path / name).read_bytes()
+    for number in range(audit.KEPT * 3):
+        log.append([an_act(number)])
+    assert (tmp_path / name).read_bytes() == before
+    assert (log.verify().last, log.verify().broken) == (8 + audit.KEPT * 3, None)
+
+
+def test_no_file_is_renamed_over_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = a_log(tmp_path, segment=1)
+    log.append([an_act()])
+    (tmp_path / "audit.log.000001").write_bytes(b"appeared after the directory was read")
+    monkeypatch.setattr(AuditLog, "_older", lambda _: [])
+    with pytest.raises(AuditNotWrittenError, match="there already"):
+        log.append([an_act()])
+    assert (tmp_path / "audit.log.000001").read_bytes() == b"appeared after the directory was read"
+
+
 def test_the_oldest_files_go_and_the_verdict_says_where_the_log_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
