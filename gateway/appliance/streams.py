@@ -13,7 +13,7 @@ address and for whom, on the disk. What became of it is written as soon as the d
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,8 +138,10 @@ class StreamService:
         while True:
             await self._clock.sleep(LOOK_AGAIN)
             self._audit.retry()
-            for visit in list(self._visits.values()):
-                if visit.target is not None and not await asyncio.to_thread(self._is_as_it_was, visit):
+            open_now = [visit for visit in self._visits.values() if visit.target is not None]
+            found = await asyncio.to_thread(self._read, {visit.name for visit in open_now})
+            for visit in open_now:
+                if found[visit.name] != visit.target:
                     log.info(
                         "stream cut, its target was removed or changed", target=visit.name, connection=str(visit.id)
                     )
@@ -264,11 +266,13 @@ class StreamService:
         untold, self._untold = self._untold or None, 0
         return _refused(visit, error, untold=untold)
 
-    def _is_as_it_was(self, visit: _Visit) -> bool:
-        try:
-            return self._targets.read(visit.name) == visit.target
-        except GatewayError:
-            return False
+    def _read(self, names: Collection[str]) -> dict[str, Target | None]:
+        """Return the targets of those names as they are now, None for one that is gone or damaged."""
+        found: dict[str, Target | None] = dict.fromkeys(names)
+        for name in names:
+            with contextlib.suppress(GatewayError):
+                found[name] = self._targets.read(name)
+        return found
 
 
 @asynccontextmanager

@@ -135,8 +135,8 @@ class Targets:
         self._directory = directory
 
     def names(self) -> list[str]:
-        """Return the targets' names, sorted."""
-        return sorted(path.stem for path in self._directory.glob("*.json"))
+        """Return the targets' names, sorted. It reads the whole directory."""
+        return sorted(path.stem for path in self._directory.glob("*.json") if _is_name(path.stem))
 
     def offered(self) -> list[OfferedTarget]:
         """Return what the console is told of them: name and kind. A damaged one is left out."""
@@ -161,16 +161,16 @@ class Targets:
 
     def check(self, name: str) -> None:
         """Return when a target of that name can be written. Raises TargetInvalidError."""
-        if re.fullmatch(NAME_PATTERN, name) is None:
+        if not _is_name(name):
             raise TargetInvalidError(f"the name of a target cannot be {name!a}: {RULES[NAME_PATTERN]}")
-        if name not in self.names() and len(self.names()) >= MOST_TARGETS:
+        if not self._path(name).exists() and len(self.names()) >= MOST_TARGETS:
             raise TargetInvalidError(f"an appliance has at most {MOST_TARGETS} targets: remove one first")
 
     def write(self, name: str, target: Target) -> None:
         """Store a target under `name`, replacing one of that name; the file is 0600. Raises TargetInvalidError."""
         self.check(name)
         files.make_private_directory(self._directory)
-        files.write_whole(self._directory / f"{name}.json", target.model_dump_json().encode())
+        files.write_whole(self._path(name), target.model_dump_json().encode())
 
     def remove(self, name: str) -> None:
         """Forget a target. Raises TargetUnknownError, naming those that are there."""
@@ -181,8 +181,11 @@ class Targets:
 
         Raises TargetUnknownError.
         """
-        if name not in self.names():
+        if not _is_name(name) or not self._path(name).exists():
             raise self._unknown(name)
+        return self._path(name)
+
+    def _path(self, name: str) -> Path:
         return self._directory / f"{name}.json"
 
     def _unknown(self, name: str) -> TargetUnknownError:
@@ -191,3 +194,7 @@ class Targets:
             f"the appliance has no target {name!a} (it has: {known}); add it there with: pcg appliance target add",
             target=name,
         )
+
+
+def _is_name(text: str) -> bool:
+    return re.fullmatch(NAME_PATTERN, text) is not None

@@ -407,6 +407,32 @@ async def test_a_removed_target_takes_its_streams_with_it(tmp_path: Path) -> Non
             assert await exchange(stays, b"x") == b"xbye"
 
 
+async def test_however_many_streams_a_target_has_it_is_looked_at_once_a_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site(tmp_path) as here:
+        opened = [await here.open() for _ in range(5)]
+        read, rounds = here.targets.read, asyncio.Event()
+        names: list[str] = []
+
+        def counted(name: str) -> Target:
+            names.append(name)
+            return read(name)
+
+        async def one_round(_seconds: float) -> None:
+            if names:
+                rounds.set()
+                await asyncio.Event().wait()
+
+        monkeypatch.setattr(here.targets, "read", counted)
+        monkeypatch.setattr(here.clock, "sleep", one_round)
+        async with supervise.running(watch=here.service.run()), asyncio.timeout(10):
+            await rounds.wait()
+        assert names == ["echo"]
+        for stream in opened:
+            await exchange(stream, b"")
+
+
 @pytest.mark.attack(23)
 async def test_what_a_console_says_cannot_write_lines_into_our_log(tmp_path: Path) -> None:
     user = "ada \u202e\u2066x\u00e9"

@@ -189,3 +189,24 @@ def test_a_removed_target_is_gone_and_the_others_are_named(tmp_path: Path) -> No
     targets.remove("a")
     with pytest.raises(TargetUnknownError, match="it has: b"):
         targets.remove("a")
+
+
+def test_reading_a_target_looks_at_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = Targets(tmp_path)
+    targets.write("vc", a_target())
+
+    def looking(*_: object) -> None:
+        raise AssertionError("the whole directory is read")
+
+    monkeypatch.setattr(Path, "glob", looking)
+    monkeypatch.setattr(Path, "iterdir", looking)
+    assert targets.read("vc") == a_target()
+
+
+def test_a_file_whose_name_is_none_of_a_target_is_none(tmp_path: Path) -> None:
+    targets = Targets(tmp_path)
+    targets.write("vc", a_target())
+    (tmp_path / "VC.json").write_text(a_target().model_dump_json())
+    assert targets.names() == ["vc"]
+    with pytest.raises(TargetUnknownError):
+        targets.read("VC")
