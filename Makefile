@@ -8,12 +8,14 @@ CACHE := $(if $(PCG_CACHE),$(PCG_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)
 DEMO_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: help demo test lint docs setup packages clean bench-first-cluster bench-tunnel bench-tunnel-slow-link rivals
+.PHONY: help demo test test-heavy fuzz lint docs setup packages clean bench-first-cluster bench-tunnel bench-tunnel-slow-link rivals
 
 help:
 	@echo "make demo                     a data centre, a console, an appliance and a cluster on this machine"
 	@echo "make demo DEMO_ARGS=--once    the same, then everything is removed again; for scripts"
 	@echo "make test                     every test, linters and types included"
+	@echo "make test-heavy               the tests that move gigabytes"
+	@echo "make fuzz FUZZ_SECONDS=600    random bytes against every parser of the tunnel"
 	@echo "make lint                     linters, types and the house's rules only"
 	@echo "make docs                     write the pages of docs/ that are generated"
 	@echo "make bench-first-cluster      how long pairing takes, and one machine beside three"
@@ -26,6 +28,13 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest $(TEST_ARGS)
+
+test-heavy: setup
+	$(BIN)/pytest -m heavy $(TEST_ARGS)
+
+FUZZ_SECONDS ?= 600
+fuzz: setup
+	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
 
 lint: setup
 	$(BIN)/pytest tests/house -q
