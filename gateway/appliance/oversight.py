@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from gateway.appliance import auditlines
 from gateway.appliance.audit import AuditBrokenError, AuditLog
 from gateway.appliance.auditlines import Act, Entry, Fact, Verdict
-from gateway.appliance.settings import ApplianceSettings
+from gateway.appliance.settings import ApplianceSettings, Caller
 from gateway.appliance.targets import Target, TargetInvalidError, Targets
 from gateway.contract.streams import TargetKind
 from gateway.kit import files
@@ -58,9 +58,9 @@ def add_target(
     ] = None,
     state: StateOption = None,
 ) -> None:
-    """Let streams be opened to a host and port, or replace the target of that name. The console is told the name only.
+    """Let streams be opened to a host and port, or replace the target of that name.
 
-    A running appliance offers it within seconds.
+    The console is told its name and kind, and nothing else. A running appliance offers it within seconds.
     """
     directory = _state(state)
     facts: dict[str, Fact] = {"target": name, "host": host, "port": port, "kind": kind, "allow": " ".join(allow or ())}
@@ -125,13 +125,21 @@ def audit(
 def _audited(directory: Path, action: str, facts: dict[str, Fact]) -> Iterator[None]:
     """Write that something is done once the body has found that it can be, or that it was refused."""
     log = AuditLog(directory, clock=SystemClock())
-    facts = {"user": pwd.getpwuid(os.getuid()).pw_name, **facts}
+    facts = {"user": _user(), "sudo_user": Caller().sudo_user or None, **facts}
     try:
         yield
     except GatewayError as error:
         log.append([Act(action, "refused", {**facts, "code": error.code, "message": error.message})])
         raise
     log.append([Act(action, "ok", facts)])
+
+
+def _user() -> str:
+    """Return who runs this, by name or, as in many a container, by number."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 def _target(**said: object) -> Target:

@@ -51,3 +51,11 @@ class ApplianceSettings(BaseSettings):
     data_sessions: int = Field(
         default=1, ge=1, le=4, description="connections to the console that carry streams to targets, beside the first"
     )
+
+
+class Caller(BaseSettings):
+    """What the environment tells of who runs a command; nothing that anybody sets by hand."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    sudo_user: str | None = Field(default=None, description="who called sudo, as sudo says")

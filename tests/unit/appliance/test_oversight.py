@@ -1,6 +1,8 @@
 """This file is the promises of `pcg appliance target` and `pcg appliance audit`."""
 
 import json
+import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -130,3 +132,25 @@ def test_only_the_newest_lines_are_shown_unless_all_are_wished(state: Path, caps
 def test_an_empty_log_holds(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pcg(state, "audit", "--verify") == 0
     assert "empty" in capsys.readouterr().out
+
+
+def test_who_changed_something_is_named_even_without_a_name_and_behind_sudo(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(uid: int) -> object:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setenv("SUDO_USER", "ada")
+    assert pcg(state, "target", "add", "vc", "10.0.0.5", "443") == 0
+    monkeypatch.delenv("SUDO_USER")
+    assert pcg(state, "target", "remove", "vc") == 0
+    first, second = (json.loads(line)["facts"] for line in (state / "audit.log").read_text().splitlines())
+    assert (first["user"], first["sudo_user"]) == (f"uid {os.getuid()}", "ada")
+    assert "sudo_user" not in second
+
+
+def test_what_the_help_says_of_the_console_is_true(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["appliance", "target", "add", "--help"])
+    assert "name and kind" in " ".join(capsys.readouterr().out.split())
