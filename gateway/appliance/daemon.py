@@ -51,6 +51,7 @@ async def run(settings: ApplianceSettings) -> None:
                 clock=clock,
                 offers=lambda: Offers(accounts=accounts.names(), targets=targets.offered()),
                 welcomed=service.welcomed,
+                stale=service.time.stale,
                 outward=roads,
             )
             first, cap = settings.reconnect_first, settings.reconnect_cap

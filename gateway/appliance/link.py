@@ -6,6 +6,7 @@
     journal ---> outbox ---> report                            reporter
     acknowledge ---> journal.acknowledge                       reader
     accounts, targets ---> offers, when they have changed      offers
+    the console's time does not hold ---> hang up, call again  time
 """
 
 import asyncio
@@ -74,6 +75,13 @@ class NotUnderstoodError(GatewayError):
     remedy = Remedy.DEVELOPER
 
 
+class TimeStaleError(GatewayError):
+    """The console's clock was set since it told its time: it is asked again."""
+
+    code = "link.time_stale"
+    remedy = Remedy.RETRY
+
+
 class Welcomed(Protocol):
     """Who is told of a welcome; `asked` is when the hello was said, by the monotonic clock."""
 
@@ -93,6 +101,7 @@ class Link:
         clock: Clock,
         offers: Callable[[], Offers],
         welcomed: Welcomed,
+        stale: asyncio.Event,
         outward: Outward,
     ) -> None:
         self._identity = identity
@@ -103,6 +112,7 @@ class Link:
         self._clock = clock
         self._offers = offers
         self._welcomed = welcomed
+        self._stale = stale
 
     async def run(self, *, boot_id: UUID, first: float, cap: float) -> None:
         """Keep the channel open until cancelled, calling again with full jitter after each cut."""
@@ -124,7 +134,10 @@ class Link:
             self._welcomed_at = self._clock.monotonic()
             self._welcomed(welcome, asked=asked)
             log.info("connected", console=self._paired.console, protocol=welcome.protocol)
-            parts = {"reporter": self._report(channel, Outbox(self._journal, after=welcome.acknowledged))}
+            parts = {
+                "reporter": self._report(channel, Outbox(self._journal, after=welcome.acknowledged)),
+                "time": self._until_time_is_stale(),
+            }
             if welcome.protocol >= OFFERS_SINCE:
                 parts["offers"] = self._offer(channel, offers)
             async with supervise.running(**parts):
@@ -202,6 +215,11 @@ class Link:
             if found != said:
                 await _say(channel, found)
                 said = found
+
+    async def _until_time_is_stale(self) -> None:
+        """Hang up when the console's time is needed again: it is told in answer to a hello only."""
+        await self._stale.wait()
+        raise TimeStaleError
 
 
 async def _say(channel: Channel, message: FromAppliance) -> None:

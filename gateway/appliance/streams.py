@@ -98,7 +98,7 @@ class StreamService:
         self._dialler = dialler
         self._clock = clock
         self._places = Places(room or Room(), now=clock.monotonic())
-        self._time = ConsoleTime(clock)
+        self.time = ConsoleTime(clock)
         self.ready = asyncio.Event()
         """Set once the console has told its grant key; before that no stream can be opened."""
         self._key: str | None = None
@@ -112,7 +112,7 @@ class StreamService:
 
         A console without a key, or with one that cannot be read, opens no streams.
         """
-        self._time.heard(welcome.server_time, asked=asked)
+        self.time.heard(welcome.server_time, asked=asked)
         if welcome.grant_key == self._key:  # the same key keeps the memory of what was used
             return
         self._key, self._grants = welcome.grant_key, None
@@ -186,17 +186,23 @@ class StreamService:
         del self._visits[visit.id]
 
     def _check_grant(self, visit: _Visit, wish: StreamPreamble) -> None:
-        now = self._time.now()
+        now = self.time.now()
         if self._grants is None or now is None:
             raise GrantRefusedError("the grant is refused: the console has not yet told this appliance its grant key")
-        grant = self._grants.check(
-            wish.grant,
-            gateway=self._gateway,
-            target=wish.target,
-            session=visit.session,
-            now=now,
-            doubt=self._time.doubt(),
-        )
+        try:
+            grant = self._grants.check(
+                wish.grant,
+                gateway=self._gateway,
+                target=wish.target,
+                session=visit.session,
+                now=now,
+                doubt=self.time.doubt(),
+            )
+        except GrantRefusedError as refused:
+            if refused.untimely:
+                self.time.misfits()
+            raise
+        self.time.fits()
         visit.user = grant.user
         visit.facts |= {"user": grant.user, "tenant": grant.tenant, "grant": str(grant.id)}
 

@@ -47,10 +47,17 @@ PUBLIC_BYTES = 32
 
 
 class GrantRefusedError(GatewayError):
-    """The grant that came with a stream is not good for it."""
+    """The grant that came with a stream is not good for it.
+
+    `untimely` says that it would be at another time: unless it is old, the console's clock was set since it was heard.
+    """
 
     code = "stream.grant_refused"
     remedy = Remedy.OPERATOR
+
+    def __init__(self, message: str, *, untimely: bool = False) -> None:
+        super().__init__(message)
+        self.untimely = untimely
 
 
 class Grant(Wish):
@@ -155,9 +162,9 @@ class Grants:
         if grant.target != target:
             _refuse("it is for another target")
         if now + doubt < grant.not_before:
-            _refuse("it is not good yet: compare the clocks")
+            _refuse_now("it is not good yet")
         if now - doubt >= grant.expires:
-            _refuse("it has expired")
+            _refuse_now("it has expired")
         self._use(grant, now=now)
         return grant
 
@@ -185,6 +192,14 @@ class Grants:
 
 def _refuse(why: str) -> NoReturn:
     raise GrantRefusedError(f"the grant is refused: {why}")
+
+
+def _refuse_now(why: str) -> NoReturn:
+    raise GrantRefusedError(
+        f"the grant is refused: {why} by the console's time, which alone counts; if the console's clock was set, the "
+        "appliance asks for its time again after two such refusals: try again in a minute",
+        untimely=True,
+    )
 
 
 def _base64(content: bytes) -> str:

@@ -316,7 +316,8 @@ CLOCK_OFF = Finding(
 CLOCK_WRONG = Finding(
     "clock.wrong",
     Verdict.FAILED,
-    "this appliance's clock is more than a minute off the console's: certificates and grants will not hold",
+    "this appliance's clock is more than a minute off the console's: certificates may not hold (grants "
+    "go by the console's clock alone)",
     "set up NTP (chrony or systemd-timesyncd) on the one that is wrong",
 )
 CLOCK_UNKNOWN = Finding(

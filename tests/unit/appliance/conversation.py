@@ -34,7 +34,7 @@ from gateway.contract.streams import OfferedTarget
 from gateway.identity import keys, tls
 from gateway.identity.authority import Authority
 from gateway.kit import files, supervise
-from gateway.tunnel.acceptor import accepting
+from gateway.tunnel.acceptor import Lobby, accepting
 from gateway.tunnel.channel import Channel, ChannelClosedError
 from gateway.tunnel.dataline import DataEnd
 from gateway.tunnel.roads import Direct
@@ -123,7 +123,7 @@ class ScriptedConsole:
             on_channel=self._taken,
             message_limit=MESSAGE_LIMIT,
             data=DataEnd(self._opened),
-            draining=self.draining,
+            lobby=Lobby(draining=self.draining),
         ) as port:
             self.url = f"wss://127.0.0.1:{port}/"
             try:
@@ -170,6 +170,7 @@ class Conversation:
     journal: Journal
     clock: HandClock
     welcomes: list[Welcome] = field(default_factory=list)
+    stale: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def called(self) -> Talk:
         return await self.console.called()
@@ -177,6 +178,7 @@ class Conversation:
     def welcomed(self, welcome: Welcome, *, asked: float) -> None:
         assert asked <= self.clock.monotonic()
         self.welcomes.append(welcome)
+        self.stale.clear()
 
 
 @asynccontextmanager
@@ -200,6 +202,7 @@ async def conversation(
             clock=clock,
             offers=lambda: Offers(accounts=accounts(), targets=targets()),
             welcomed=talks.welcomed,
+            stale=talks.stale,
             outward=STRAIGHT,
         )
         async with supervise.running(link=link.run(boot_id=boot_id or uuid4(), first=0.01, cap=0.01)):

@@ -5,7 +5,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.appliance.consoletime import DRIFT, ConsoleTime
+from gateway.appliance.consoletime import ASKED_EVERY, DRIFT, ConsoleTime
 from tests.fakes.clock import HandClock
 from tests.fakes.wishes import WHEN
 
@@ -42,3 +42,36 @@ def test_a_new_welcome_puts_it_right() -> None:
     assert time.doubt() > timedelta(seconds=99)
     time.heard(WHEN, asked=clock.seconds)
     assert (time.now(), time.doubt()) == (WHEN, timedelta(0))
+
+
+def a_told_time(*, ago: float) -> ConsoleTime:
+    clock = HandClock()
+    time = ConsoleTime(clock)
+    time.heard(WHEN, asked=0.0)
+    clock.seconds += ago
+    return time
+
+
+def test_two_grants_in_a_row_that_do_not_fit_make_it_stale_until_it_is_told_again() -> None:
+    time = a_told_time(ago=ASKED_EVERY)
+    time.misfits()
+    assert not time.stale.is_set()
+    time.misfits()
+    assert time.stale.is_set()
+    time.heard(WHEN, asked=ASKED_EVERY)
+    assert not time.stale.is_set()
+
+
+def test_a_grant_that_fits_takes_back_one_that_did_not() -> None:
+    time = a_told_time(ago=ASKED_EVERY)
+    time.misfits()
+    time.fits()
+    time.misfits()
+    assert not time.stale.is_set()
+
+
+def test_a_time_told_just_now_is_not_asked_for_again() -> None:
+    time = a_told_time(ago=ASKED_EVERY - 1)
+    for _ in range(5):
+        time.misfits()
+    assert not time.stale.is_set()

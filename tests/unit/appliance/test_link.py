@@ -332,3 +332,15 @@ async def test_the_grant_key_is_handed_over_with_the_welcome(tmp_path: Path) -> 
         await talk.deliver(command)
         await talk.hear(Accepted)
         assert [welcome.grant_key for welcome in talks.welcomes] == [key]
+
+
+async def test_a_time_of_the_console_that_does_not_hold_is_asked_for_again(tmp_path: Path) -> None:
+    async with conversation(tmp_path) as talks:
+        for _ in range(2):
+            talk = await talks.called()
+            await talk.welcome()
+            await talk.deliver(an_apply())
+            await talk.hear(Accepted)
+            talks.stale.set()
+            await talk.ended()
+        await (await talks.called()).welcome()

@@ -75,3 +75,40 @@ async def test_another_key_opens_nothing_and_a_new_key_of_the_console_does(tmp_p
 async def test_before_the_console_has_told_its_key_nothing_is_opened(tmp_path: Path) -> None:
     async with site(tmp_path, welcomed=False) as here:
         assert "not yet told" in (await here.refused(here.preamble())).detail
+
+
+async def test_a_console_whose_clock_was_set_is_asked_for_its_time_and_is_then_believed(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        here.clock.seconds += 60
+        ahead = here.clock.now() + timedelta(minutes=3)
+
+        def preamble() -> bytes:
+            changed = {"not_before": ahead, "expires": ahead + timedelta(seconds=30)}
+            return here.preamble(grant=here.grant(changed=changed))
+
+        assert "console's time" in (await here.refused(preamble())).detail
+        assert not here.service.time.stale.is_set()
+        await here.refused(preamble())
+        assert here.service.time.stale.is_set()
+        welcome = Welcome(protocol=2, server_time=ahead, acknowledged=0, grant_key=here.key.public_text)
+        here.service.welcomed(welcome, asked=here.clock.monotonic())
+        stream, reply = await here.ask(preamble())
+        assert reply.status == "ok"
+        assert await exchange(stream, b"") == b"bye"
+
+
+async def test_grants_that_are_refused_for_something_else_or_that_others_sign_bring_no_new_hello(
+    tmp_path: Path,
+) -> None:
+    async with site(tmp_path) as here:
+        here.clock.seconds += 60
+        late = {
+            "not_before": here.clock.now() - timedelta(hours=1),
+            "expires": here.clock.now() - timedelta(minutes=59),
+        }
+        for _ in range(3):
+            await here.refused(here.preamble(grant=here.grant(changed={**late, "session": "another"})))
+        here.key = GrantKey.new()
+        for _ in range(3):
+            await here.refused(here.preamble(grant=here.grant(changed=late)))
+        assert not here.service.time.stale.is_set()
