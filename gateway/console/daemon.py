@@ -1,6 +1,7 @@
 """This file is the console as a whole: its parts, opened in order, run side by side, closed in reverse."""
 
 import asyncio
+import resource
 import secrets
 import socket
 import ssl
@@ -10,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from aiohttp import web
 
 from gateway.console import auth
 from gateway.console.api.application import application
-from gateway.console.api.door import Runner
+from gateway.console.api.door import Runner, Site
 from gateway.console.api.routes import Rooms
 from gateway.console.api.watchers import Watchers
 from gateway.console.auth import Doorkeeper
@@ -39,7 +39,7 @@ from gateway.identity.pinned import read_authority
 from gateway.kit import files, supervise
 from gateway.kit.clock import Clock, SystemClock
 from gateway.kit.errors import GatewayError, Remedy
-from gateway.tunnel.acceptor import accepting
+from gateway.tunnel.acceptor import Lobby, accepting
 from gateway.tunnel.dataline import DataEnd
 from gateway.tunnel.limits import Limits
 
@@ -47,6 +47,8 @@ log = structlog.get_logger(__name__)
 
 SESSION_BUDGET = 32 * 1024 * 1024
 """Bytes that one data session may have brought and nobody has taken yet."""
+DESCRIPTORS = 65_536
+"""Open files that are enough for every connection that is taken at a time."""
 FIRST_TENANT = "default"
 FIRST_PROJECT = "default"
 FIRST_USER = "admin"
@@ -74,6 +76,7 @@ async def run(settings: ConsoleSettings) -> None:
 
     Raises AlreadyRunningError, DirectoryNotPrivateError, PortTakenError or StoreUnavailableError.
     """
+    take_descriptors()
     async with running(settings, clock=SystemClock()) as reached, asyncio.TaskGroup() as group:
         group.create_task(supervise.until_asked_to_stop(), name="stop")
         # One turn of the loop, and the signals are heeded: who reads "ready" may send one at once.
@@ -96,20 +99,36 @@ async def running(settings: ConsoleSettings, *, clock: Clock) -> AsyncIterator[R
             grant_key = GrantKey.keep(state / "grant.key")
             relay = Relay(store, bells, grant_key=grant_key.public_text, clock=clock)
             streams = Streams(store, Sessions(store, clock), grant_key, clock=clock)
+            nested = Nested()
+            lobby = Lobby(on_caller=nested.proves)
             with _listening(settings.listen, settings.api_port) as door:
-                async with _tunnel_end(settings, authority, relay, streams) as tunnel_port:
+                async with _tunnel_end(settings, authority, relay, streams, lobby=lobby) as tunnel_port:
                     reached = _reached(settings, authority, door=door, tunnel_port=tunnel_port)
-                    nested = _nested(settings.listen, tunnel_port=tunnel_port, api_port=door.getsockname()[1])
+                    nested.doors |= _doors(settings.listen, tunnel=tunnel_port, api=door.getsockname()[1])
                     rooms = _rooms(
                         store, bells, authority, streams, nested=nested, reached=reached, state=state, clock=clock
                     )
                     async with _serving(rooms, door, settings):
-                        yield reached
+                        try:
+                            yield reached
+                        finally:
+                            lobby.draining.set()
+                            await streams.sessions.drain(within=settings.grace)
 
 
-def _nested(listen: str, *, tunnel_port: int, api_port: int) -> Nested:
+def take_descriptors() -> None:
+    """Have the system let us open as many files as it may, up to DESCRIPTORS: a connection is one, or three."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wished = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wished:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wished, hard))
+        soft = wished
+    log.info("open files allowed", files=soft)
+
+
+def _doors(listen: str, **ports: int) -> dict[str, tuple[str, int]]:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen, listen)  # noqa: S104 - we call ourselves
-    return Nested({"tunnel": (host, tunnel_port), "api": (host, api_port)})
+    return {name: (host, port) for name, port in ports.items()}
 
 
 def _rooms(
@@ -165,7 +184,12 @@ def _tls(settings: ConsoleSettings, *, clients: str | None = None) -> ssl.SSLCon
 
 @asynccontextmanager
 async def _tunnel_end(
-    settings: ConsoleSettings, authority: Authority, relay: Relay, streams: Streams
+    settings: ConsoleSettings,
+    authority: Authority,
+    relay: Relay,
+    streams: Streams,
+    *,
+    lobby: Lobby,
 ) -> AsyncIterator[int]:
     context = _tls(settings, clients=authority.trust)
     async with AsyncExitStack() as stack:
@@ -176,6 +200,7 @@ async def _tunnel_end(
             on_channel=relay.serve,
             data=DataEnd(streams.sessions.serve, refuse_inbound, Limits(budget=SESSION_BUDGET)),
             message_limit=MESSAGE_LIMIT,
+            lobby=lobby,
         )
         try:
             port = await stack.enter_async_context(end)
@@ -189,7 +214,7 @@ async def _serving(rooms: Rooms, door: socket.socket, settings: ConsoleSettings)
     runner = Runner(application(rooms), shutdown_timeout=settings.grace)
     await runner.setup()
     try:
-        await web.SockSite(runner, door, ssl_context=_tls(settings)).start()
+        await Site(runner, door, ssl_context=_tls(settings)).start()
         yield
     finally:
         await runner.cleanup()

@@ -30,6 +30,9 @@ class Road(Protocol):
     async def open(self, preamble: bytes, *, lane: Lane, within: float = 10.0) -> tuple[Stream, bytes]:
         """Open a stream and return it with the other end's reply. Raises GatewayError."""
 
+    async def drain(self, *, within: float) -> None:
+        """Say that no more streams are taken, wait for those that are there, and close."""
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, with every stream; safe to call twice."""
 

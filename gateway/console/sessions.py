@@ -81,6 +81,12 @@ class Sessions:
         """Tell whether a stream could be opened to a gateway now."""
         return bool(self._usable(gateway.id))
 
+    async def drain(self, *, within: float) -> None:
+        """Have every session end: no new streams, and `within` seconds for those that are open."""
+        async with asyncio.TaskGroup() as group:
+            for session in [one for several in self._open.values() for one in several]:
+                group.create_task(session.road.drain(within=within))
+
     def _usable(self, gateway: UUID) -> list[DataSession]:
         return [one for one in self._open.get(gateway, []) if not one.road.going_away.is_set()]
 

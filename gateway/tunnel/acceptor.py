@@ -1,16 +1,19 @@
 """This file is the console's end of the tunnel: a port that takes WebSockets with client certificates only.
 
 A console that has more calls to answer than it can, or is about to stop, says so before the tunnel opens, and when to
-call again: each caller is told another moment, so that they do not all come back at once.
+call again: each caller is told another moment, so that they do not all come back at once. Of one client certificate
+only a few may wait: who connects and says nothing keeps out nobody but itself.
 """
 
 import asyncio
 import http
 import random
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -23,30 +26,47 @@ from gateway.tunnel.handshake import SharedConnection
 from gateway.tunnel.roads import tune
 
 MOST_WAITING = 200
+MOST_OF_ONE = 8
+"""Of one certificate: an appliance that comes back opens five at once, commands and four data sessions."""
+HANDSHAKE_LIMIT = 10.0
+"""Seconds that TLS may take to come about."""
 SOONEST, LATEST = 5, 30
 """Seconds between which a caller that is sent away is asked to call again."""
 
 
 @dataclass(slots=True)
 class Lobby:
-    """Who has called and is not served yet. `draw` returns a number in [0, 1)."""
+    """Who has called and is not served yet.
+
+    While more than `most` wait, or once `draining` is set, further callers are sent away. `on_caller` is told where
+    each caller whose certificate is good calls from. `draw` returns a number in [0, 1).
+    """
 
     most: int = MOST_WAITING
-    draining: asyncio.Event | None = None
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    on_caller: Callable[[tuple[str, int]], None] | None = None
     draw: Callable[[], float] = field(default_factory=lambda: random.SystemRandom().random)
-    _waiting: set[ServerConnection] = field(default_factory=set)
+    _waiting: dict[ServerConnection, bytes] = field(default_factory=dict)
+    _each: "Counter[bytes]" = field(default_factory=Counter)
 
-    def enters(self, connection: ServerConnection) -> None:
-        """Take note of a caller."""
-        self._waiting.add(connection)
+    def enters(self, connection: ServerConnection, certificate: bytes) -> bool:
+        """Take note of a caller; False when enough with its certificate wait already."""
+        if self._each[certificate] >= MOST_OF_ONE:
+            return False
+        self._each[certificate] += 1
+        self._waiting[connection] = certificate
+        return True
 
     def leaves(self, connection: ServerConnection) -> None:
         """Take note that a caller is served, or gone."""
-        self._waiting.discard(connection)
+        certificate = self._waiting.pop(connection, None)
+        if certificate is not None:
+            self._each[certificate] -= 1
+            self._each += Counter()  # a certificate with which nobody waits is forgotten
 
     def wait(self) -> int | None:
         """Return the seconds after which to call again, or None for who may stay."""
-        if len(self._waiting) <= self.most and not (self.draining is not None and self.draining.is_set()):
+        if len(self._waiting) <= self.most and not self.draining.is_set():
             return None
         return SOONEST + int(self.draw() * (LATEST - SOONEST + 1))
 
@@ -60,6 +80,41 @@ class Lobby:
         return response
 
 
+class _Caller(SharedConnection):
+    """A connection that stands in the lobby until it is served, or is not let in at all."""
+
+    lobby: Lobby
+    is_let_in = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not self.lobby.enters(self, _certificate(transport)):
+            cast("asyncio.Transport", transport).abort()
+            return
+        self.is_let_in = True
+        tune(transport.get_extra_info("socket"))
+        if self.lobby.on_caller is not None:
+            self.lobby.on_caller(transport.get_extra_info("peername"))
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_let_in:
+            super().data_received(data)
+
+    def eof_received(self) -> None:
+        if self.is_let_in:
+            super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lobby.leaves(self)
+        if self.is_let_in:
+            super().connection_lost(exc)
+
+
+def _certificate(transport: asyncio.BaseTransport) -> bytes:
+    shown: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    return (shown.getpeercert(binary_form=True) or b"") if shown is not None else b""
+
+
 @asynccontextmanager
 async def accepting(
     host: str,
@@ -69,34 +124,28 @@ async def accepting(
     on_channel: Callable[[Channel], Awaitable[None]],
     message_limit: int,
     data: DataEnd | None = None,
-    most_waiting: int = MOST_WAITING,
-    draining: asyncio.Event | None = None,
+    lobby: Lobby | None = None,
 ) -> AsyncIterator[int]:
     """Accept channels while the body runs and yield the port (useful when `port` is 0).
 
     `on_channel` is run for each; when it returns the channel is closed. Leaving closes all channels with code
-    1001 ("going away") and waits for their `on_channel` to end. While more than `most_waiting` callers have not
-    heard a first message from `on_channel` yet, or once `draining` is set, further ones are sent away.
+    1001 ("going away") and waits for their `on_channel` to end. A caller leaves the lobby when it hears a first message
+    from `on_channel`.
     """
-    lobby = Lobby(most_waiting, draining)
+    hall = lobby or Lobby()
 
-    class Connection(SharedConnection):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            lobby.enters(self)
-            tune(transport.get_extra_info("socket"))
-            super().connection_made(transport)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            lobby.leaves(self)
-            super().connection_lost(exc)
+    def made(*given: Any, **named: Any) -> _Caller:  # noqa: ANN401 - the library's own
+        caller = _Caller(*given, **named)
+        caller.lobby = hall
+        return caller
 
     async def taken(connection: ServerConnection) -> None:
         assert isinstance(connection, SharedConnection)  # noqa: S101 - it is what create_connection made
         if connection.is_data and data is not None:
-            lobby.leaves(connection)
+            hall.leaves(connection)
             await dataline.take(connection, data)
             return
-        channel = Channel(connection, on_first_send=lambda: lobby.leaves(connection))
+        channel = Channel(connection, on_first_send=lambda: hall.leaves(connection))
         try:
             await on_channel(channel)
         finally:
@@ -107,6 +156,7 @@ async def accepting(
         host,
         port,
         ssl=tls,
+        ssl_handshake_timeout=HANDSHAKE_LIMIT,
         subprotocols=[SUBPROTOCOL, *([handshake.SUBPROTOCOL] if data else [])],  # type: ignore[list-item]
         compression=None,
         open_timeout=OPEN_LIMIT,
@@ -115,7 +165,7 @@ async def accepting(
         max_size=message_limit,
         max_queue=4,
         server_header=None,
-        process_request=lobby.answer,
-        create_connection=Connection,
+        process_request=hall.answer,
+        create_connection=made,  # type: ignore[arg-type] # a factory will do
     ) as server:
         yield next(iter(server.sockets)).getsockname()[1]

@@ -14,7 +14,7 @@ from gateway.console.api.problems import (
     RequestInvalidError,
     RouteUnknownError,
 )
-from gateway.console.api.routes import Call, Rooms, Route, address_of
+from gateway.console.api.routes import Call, Rooms, Route, address_of, peer_of
 from gateway.console.api.table import TABLE
 from gateway.console.records import Caller, Project
 from gateway.console.store.scope import Scope
@@ -71,13 +71,15 @@ def _served(route: Route, rooms: Rooms) -> AiohttpHandler:
 
 
 async def _caller(request: web.Request, rooms: Rooms) -> Caller:
-    return await rooms.doorkeeper.caller(request.headers.get("Authorization"), address=address_of(request))
+    caller = await rooms.doorkeeper.caller(request.headers.get("Authorization"), address=address_of(request, rooms))
+    rooms.nested.proves(peer_of(request))
+    return caller
 
 
 async def _asked(route: Route, request: web.Request, rooms: Rooms) -> BaseModel:
     if route.public:
         # Before anything of the body is taken: it is sent by anybody.
-        rooms.pairing.knock(address_of(request))
+        rooms.pairing.knock(address_of(request, rooms))
     limit = PUBLIC_LIMIT if route.public else BODY_LIMIT
     return await _body(route.shape.body, request, limit=limit)
 

@@ -3,6 +3,8 @@
 aiohttp would answer such things as plain text and log each with a traceback, for anybody who can reach the port.
 """
 
+import asyncio
+
 import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -16,6 +18,8 @@ from gateway.console.api.problems import (
     RequestUnreadableError,
 )
 
+HANDSHAKE_LIMIT = 10.0
+"""Seconds that TLS may take to come about."""
 UNREADABLE = (aiohttp.ClientPayloadError, web.RequestPayloadError, HttpProcessingError)
 
 
@@ -61,6 +65,25 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return _Door(made.request_handler, request_factory=made.request_factory, **made._kwargs)  # noqa: SLF001
+
+
+class Site(web.SockSite):
+    """Listens where callers are given up that are slow to open TLS."""
+
+    __slots__ = ()
+
+    async def start(self) -> None:
+        """Listen from now on."""
+        # What aiohttp's own does, which knows of no such limit.
+        await super(web.SockSite, self).start()
+        assert self._runner.server is not None  # noqa: S101 - the runner is set up
+        self._server = await asyncio.get_running_loop().create_server(
+            self._runner.server,
+            sock=self._sock,
+            ssl=self._ssl_context,
+            backlog=self._backlog,
+            ssl_handshake_timeout=HANDSHAKE_LIMIT,
+        )
 
 
 class _Door(web.Server):

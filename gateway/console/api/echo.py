@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from gateway.console.api import nest
 from gateway.console.api.models import Nothing
 from gateway.console.api.problems import UpgradeMissingError
-from gateway.console.api.routes import Call, address_of
+from gateway.console.api.routes import Call
 
 SUBPROTOCOL = "pcg.echo.v1"
 PATH = "/api/v1/echo"
@@ -37,8 +38,9 @@ COST = 64
 
 async def echo(call: Call[Nothing, Nothing, Nothing]) -> web.WebSocketResponse:
     """Send back what is sent, to try the road."""
+    nest.refuse_inside(call)
     echoes = call.rooms.echoes
-    with echoes.seat(address_of(call.request), now=call.rooms.clock.monotonic()):
+    with echoes.seat(call.address, now=call.rooms.clock.monotonic()):
         socket = web.WebSocketResponse(
             protocols=(SUBPROTOCOL,), max_msg_size=MESSAGE_LIMIT, compress=False, timeout=5.0
         )

@@ -11,7 +11,7 @@ from gateway import __version__
 from gateway.console.api import models, views
 from gateway.console.api.models import Nothing
 from gateway.console.api.problems import RequestInvalidError
-from gateway.console.api.routes import Call, address_of
+from gateway.console.api.routes import Call
 from gateway.console.fleet import Wished
 from gateway.console.records import Cluster
 from gateway.console.store import audit, clusters, commands, gateways, people
@@ -44,12 +44,12 @@ async def who_am_i(call: Call[Nothing, Nothing, Nothing]) -> models.WhoAmI:
 
 async def start_pairing(call: Call[Nothing, Nothing, PairingStart]) -> PairingChallenge:
     """Answer an appliance's first question."""
-    return await call.rooms.pairing.start(call.body, address=address_of(call.request))
+    return await call.rooms.pairing.start(call.body, address=call.address)
 
 
 async def finish_pairing(call: Call[Nothing, Nothing, PairingFinish]) -> PairingResult:
     """Pair an appliance."""
-    return await call.rooms.pairing.finish(call.body, address=address_of(call.request))
+    return await call.rooms.pairing.finish(call.body, address=call.address)
 
 
 async def list_tokens(call: Call[Nothing, Nothing, Nothing]) -> models.RegistrationTokens:

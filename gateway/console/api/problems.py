@@ -96,6 +96,7 @@ STATUS: dict[type[GatewayError], int] = {
     errors.TokenUnknownError: 404,
     keys.KeyUnreadableError: 422,
     limits.TooOftenError: 429,
+    nested.AlreadyInsideError: 409,
     nested.TooManyNestedError: 503,
     pairing.PairingTokenExpiredError: 410,
     pairing.PairingTokenRevokedError: 410,

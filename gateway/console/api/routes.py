@@ -12,7 +12,7 @@ from gateway.console.api.tunnels import Tunnels
 from gateway.console.api.watchers import Watchers
 from gateway.console.auth import Doorkeeper
 from gateway.console.fleet import Fleet
-from gateway.console.nested import Nested
+from gateway.console.nested import Nested, Peer
 from gateway.console.pairing import Pairing
 from gateway.console.records import Caller, Project
 from gateway.console.store.database import Store
@@ -84,10 +84,27 @@ class Call(Generic[P, Q, B]):
         """Whose rows the call may see."""
         return Scope(self.caller.tenant, self.known_project.id if self.known_project else None)
 
+    @property
+    def address(self) -> str:
+        """Where the request comes from."""
+        return address_of(self.request, self.rooms)
 
-def address_of(request: web.Request) -> str:
-    """Return where a request comes from."""
-    return request.remote or "unknown"
+    @property
+    def is_inside(self) -> bool:
+        """Tell whether it comes from inside a WebSocket."""
+        return self.rooms.nested.outside(peer_of(self.request)) is not None
+
+
+def peer_of(request: web.Request) -> Peer:
+    """Return the other end of a request's connection, also of one that has gone meanwhile."""
+    peer = request._transport_peername  # noqa: SLF001 - the transport forgets it
+    return (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else ("unknown", 0)
+
+
+def address_of(request: web.Request, rooms: Rooms) -> str:
+    """Return the address that whoever asks really has: inside a WebSocket, that of who opened it."""
+    peer = peer_of(request)
+    return rooms.nested.outside(peer) or peer[0]
 
 
 Answer = BaseModel | web.StreamResponse | None

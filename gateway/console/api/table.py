@@ -48,7 +48,12 @@ TABLE = (
         echo.echo,
         status=101,
         public=True,
-        errors=(limits.TooOftenError, echoes.TooManyEchoesError, problems.UpgradeMissingError),
+        errors=(
+            limits.TooOftenError,
+            echoes.TooManyEchoesError,
+            nested.AlreadyInsideError,
+            problems.UpgradeMissingError,
+        ),
     ),
     Route(
         "GET",
@@ -57,7 +62,7 @@ TABLE = (
         nest.open_nested,
         status=101,
         public=True,
-        errors=(nested.TooManyNestedError, problems.UpgradeMissingError),
+        errors=(nested.AlreadyInsideError, nested.TooManyNestedError, problems.UpgradeMissingError),
     ),
     Route("GET", "/api/v1/whoami", "whoAmI", handlers.who_am_i),
     Route("GET", TOKENS, "listRegistrationTokens", handlers.list_tokens),

@@ -21,7 +21,7 @@ from aiohttp import web
 
 from gateway.console.api.models import Nothing
 from gateway.console.api.problems import UpgradeMissingError
-from gateway.console.api.routes import Call, address_of
+from gateway.console.api.routes import Call
 from gateway.console.auth import NotSignedInError
 from gateway.console.streams import StreamRefusedByGatewayError, Streams
 from gateway.console.trail import Visitor
@@ -45,7 +45,7 @@ log = structlog.get_logger(__name__)
 
 async def open_tunnel(call: Call[Nothing, Nothing, Nothing]) -> web.WebSocketResponse:
     """Open a tunnel: a WebSocket (pcg.yamux.v1) whose streams reach targets."""
-    visitor = Visitor(call.caller, address_of(call.request))
+    visitor = Visitor(call.caller, call.address)
     with call.rooms.tunnels.seat(visitor.caller.key_id):
         socket = _TakenOver(protocols=(SUBPROTOCOL,), compress=False)
         if socket.can_prepare(call.request).protocol != SUBPROTOCOL:

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import WSCloseCode, WSMsgType
 
 from gateway.console import nested
-from gateway.console.nested import SUBPROTOCOL, Nested, TooManyNestedError
+from gateway.console.nested import SUBPROTOCOL
 from gateway.kit.connector import Connector
 from tests.fakes.console import Console, running_console, trust
 
@@ -91,19 +91,6 @@ async def test_who_says_nothing_is_cut_in_time(console: Console, monkeypatch: py
     monkeypatch.setattr(nested._Joined, "run", impatient)
     async with AsyncExitStack() as stack:
         await ended(await opened(stack, console))
-
-
-def test_there_are_so_many_and_no_more_and_not_all_of_one_caller() -> None:
-    doors = Nested({}, most=3, most_each=2)
-    with doors.seat("a"), doors.seat("a"):
-        with pytest.raises(TooManyNestedError), doors.seat("a"):
-            pass
-        with doors.seat("b"), pytest.raises(TooManyNestedError), doors.seat("c"):
-            pass
-        with doors.seat("c"):
-            pass
-    with doors.seat("a"):
-        pass
 
 
 async def test_a_console_that_stops_says_so_and_waits_for_no_nested_tunnel(tmp_path: Path) -> None:

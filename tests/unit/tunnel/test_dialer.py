@@ -17,7 +17,7 @@ from websockets.http11 import Request, Response
 from gateway.identity import tls
 from gateway.kit.errors import GatewayError, Remedy
 from gateway.tunnel import acceptor
-from gateway.tunnel.acceptor import accepting
+from gateway.tunnel.acceptor import Lobby, accepting
 from gateway.tunnel.channel import SUBPROTOCOL, Channel, ChannelClosedError, ChannelRefusedError
 from gateway.tunnel.dialer import CertificateRefusedError, ConsoleNotTrustedError, DialError, dial
 from gateway.tunnel.proxies import ProxyRefusedError, through
@@ -43,8 +43,7 @@ async def console(
     ends: Ends,
     on_channel: Callable[[Channel], Awaitable[None]] = echo,
     *,
-    most_waiting: int = 200,
-    draining: asyncio.Event | None = None,
+    lobby: Lobby | None = None,
 ) -> AsyncIterator[str]:
     async with accepting(
         "127.0.0.1",
@@ -52,8 +51,7 @@ async def console(
         tls=ends.server,
         on_channel=on_channel,
         message_limit=LIMIT,
-        most_waiting=most_waiting,
-        draining=draining,
+        lobby=lobby,
     ) as port:
         yield f"wss://127.0.0.1:{port}/"
 
@@ -240,7 +238,7 @@ async def test_a_console_with_too_many_waiting_sends_the_next_one_away(ends: End
         await channel.send("welcome")
         await echo(channel)
 
-    async with console(ends, slow, most_waiting=1) as url, dial(url, tls=ends.client, message_limit=LIMIT) as first:
+    async with console(ends, slow, lobby=Lobby(1)) as url, dial(url, tls=ends.client, message_limit=LIMIT) as first:
         fault = await dialled(ends, url)
         assert isinstance(fault, DialError)
         assert acceptor.SOONEST <= float(fault.facts["retry_after"] or 0) <= acceptor.LATEST
@@ -251,9 +249,9 @@ async def test_a_console_with_too_many_waiting_sends_the_next_one_away(ends: End
 
 
 async def test_a_console_that_drains_keeps_who_is_there_and_sends_others_away(ends: Ends) -> None:
-    draining = asyncio.Event()
-    async with console(ends, draining=draining) as url, dial(url, tls=ends.client, message_limit=LIMIT) as first:
-        draining.set()
+    lobby = Lobby()
+    async with console(ends, lobby=lobby) as url, dial(url, tls=ends.client, message_limit=LIMIT) as first:
+        lobby.draining.set()
         fault = await dialled(ends, url)
         assert fault.facts["status"] == 503
         await first.send("still here")

@@ -18,6 +18,7 @@ from gateway.identity import grants, pairing, tokens
 from gateway.kit import strictjson
 from gateway.kit.backoff import Backoff
 from gateway.tunnel import (
+    acceptor,
     answers,
     calling,
     channel,
@@ -109,8 +110,14 @@ RULES: list[tuple[str, tuple[float, ...]]] = [
     (f"At most {N} commands are delivered", (relay.IN_FLIGHT,)),
     (f"binary messages (at most {N} bytes each)", (console_nested.MESSAGE_LIMIT,)),
     (f"the other has {N} seconds", (console_nested.LINGER,)),
-    (f"no bytes within {N} seconds, or none either way for {N}",
-     (console_nested.FIRST_LIMIT, console_nested.IDLE_LIMIT)),
+    (f"no bytes within {N} seconds, or none either way for {N}, or in which nobody has shown a certificate or an API "
+     f"key within {N}", (console_nested.FIRST_LIMIT, console_nested.IDLE_LIMIT, console_nested.PROOF_LIMIT)),
+    (f"carries {N} of them to the tunnel port", (console_nested.MOST["tunnel"],)),
+    (f"nobody has shown anything yet there are {N}, of one IPv4 address or IPv6 /64 {N}",
+     (console_nested.UNPROVEN, console_nested.UNPROVEN_EACH)),
+    (f"to the console's API instead, {N} at a time", (console_nested.MOST["api"],)),
+    (f"certificate at most {N} WebSockets may be on their way in", (acceptor.MOST_OF_ONE,)),
+    (f"TLS that has not come about within {N} seconds", (acceptor.HANDSHAKE_LIMIT,)),
     (f"good for {N} seconds. * `device_key`", (pairing.CHALLENGE_LIFE.total_seconds(),)),
     (f"the same `device_key` for {N} minutes", (console_pairing.SAME_ANSWER_FOR / timedelta(minutes=1),)),
 ]  # fmt: skip
