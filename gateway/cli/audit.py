@@ -11,7 +11,7 @@ from gateway.cli.arguments import name
 from gateway.cli.client import Client
 from gateway.cli.options import OutputOption, with_client
 from gateway.cli.tables import Output
-from gateway.console.api.models import AuditEntries
+from gateway.console.api.models import AuditEntries, AuditEntryView
 
 app = typer.Typer(help="The audit log of the console: who did what.", no_args_is_help=True)
 
@@ -38,6 +38,12 @@ def list_entries(
 
     async def work(client: Client) -> None:
         found = await client.ask("GET", f"/audit?{chosen}", AuditEntries)
-        tables.show(found, tables.audit(found.items), output)
+        older = _older(found.items, gateway) if len(found.items) == limit else None
+        tables.show(found, tables.audit(found.items, older=older), output)
 
     with_client(work, output=output)
+
+
+def _older(shown: list[AuditEntryView], gateway: str | None) -> str:
+    narrowed = f" --gateway {gateway}" if gateway else ""
+    return f"pcg audit list{narrowed} --before {shown[-1].id}"

@@ -2,7 +2,7 @@
 
 A name or a message comes from a gateway, a vCenter or a cluster file. Printed raw, an escape sequence in it would move
 the cursor or set the terminal's title, a newline would look like a line of ours, a bidirectional control would turn
-words around.
+words around. Beside it: numbers of bytes in words.
 """
 
 import unicodedata
@@ -16,6 +16,18 @@ def plain(text: object) -> str:
     """Return `text` on one line, with everything in it that is no letter, sign or space written as its number."""
     said = str(text)
     return said if said.isprintable() else "".join(_shown(letter) for letter in said)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people read it."""
+    if count < 1024:
+        return f"{count} bytes"
+    amount = count / 1024
+    for unit in ("KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
 
 
 def _shown(letter: str) -> str:

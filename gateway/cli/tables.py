@@ -5,7 +5,7 @@ terminal as it came.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 
@@ -14,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.plain import plain
+from gateway.cli.plain import plain, size
 from gateway.cli.progress import ClusterProgress, Progress
 from gateway.console.api.models import (
     AuditEntryView,
@@ -29,8 +29,8 @@ from gateway.contract.clusters import Machine
 from gateway.contract.inventory import Inventory
 
 GOOD = {"ended", "ready", "prepared", "connected", "succeeded", "open"}
-TOLD = ("sent", "received", "seconds", "reason", "code")
-"""Facts of an audit entry that fit into a table; JSON has all."""
+WHOLE = {"MACHINE", "NAME", "ADDRESS", "ID", "PHASE", "AT", "IN", "OUT", "SECONDS"}
+"""Columns that are never broken or cut for want of room."""
 BAD = {"failed", "refused", "disconnected", "revoked", "expired", "rejected"}
 
 
@@ -144,14 +144,18 @@ def targets(one: Targets) -> Group:
     return Group(table, Text(plain(f"{one.gateway} keeps no road for streams now: see whether it is connected")))
 
 
-def audit(items: Iterable[AuditEntryView]) -> Table:
-    """Return the audit log as a table."""
-    table = _table("AT", "WHO", "ACTION", "GATEWAY", "TARGET", "OUTCOME", "WHAT ELSE", "ID")
+def audit(items: Sequence[AuditEntryView], *, older: str | None = None) -> Group:
+    """Return the audit log as a table, one line an entry; `older` is the command that shows the next page."""
+    table = _table("AT", "WHO", "GATEWAY/TARGET", "OUTCOME", "IN", "OUT", "SECONDS")
     for one in items:
-        more = ", ".join(f"{key} {value}" for key, value in one.facts.items() if key in TOLD and value is not None)
-        names = (one.gateway or "", one.target or "")
-        _row(table, _moment(one.at), one.actor, one.action, *names, _state(one.outcome), more, str(one.id))
-    return table
+        where = "/".join(name for name in (one.gateway, one.target) if name)
+        outcome = _state(one.outcome)
+        if code := one.facts.get("code"):
+            outcome.append(plain(f" {code}"))
+        counts = (_amount(one.facts.get("received")), _amount(one.facts.get("sent")))
+        row = (_moment(one.at), one.actor, where, outcome, *counts, _seconds(one.facts.get("seconds")))
+        table.add_row(*(_one_line(cell) for cell in row))
+    return Group(table, Text(plain(f"older: {older}"), style="dim")) if older else Group(table)
 
 
 def inventory(one: Inventory) -> Table:
@@ -180,7 +184,7 @@ def live(title: str, progress: Progress | ClusterProgress) -> Group:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, no_wrap=column in {"MACHINE", "NAME", "ADDRESS", "ID", "PHASE"})
+        table.add_column(column, no_wrap=column in WHOLE)
     return table
 
 
@@ -190,6 +194,20 @@ def _row(table: Table, *cells: str | Text) -> None:
 
 def _cell(content: str | Text) -> Text:
     return content if isinstance(content, Text) else Text(plain(content))
+
+
+def _one_line(content: str | Text) -> Text:
+    cell = _cell(content)
+    cell.no_wrap, cell.overflow = True, "ellipsis"
+    return cell
+
+
+def _amount(count: object) -> str:
+    return size(int(count)) if isinstance(count, (int, float)) else ""
+
+
+def _seconds(count: object) -> str:
+    return f"{count:.1f}" if isinstance(count, (int, float)) else ""
 
 
 def _pairs(*rows: tuple[str, str | Text]) -> Table:

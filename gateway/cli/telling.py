@@ -10,7 +10,7 @@ from rich.text import Text
 
 from gateway.cli import tables
 from gateway.cli.forwarding import HOST, Carried
-from gateway.cli.plain import plain
+from gateway.cli.plain import plain, size
 from gateway.cli.tables import Output
 from gateway.contract.problems import problem_of
 from gateway.contract.streams import UserPreamble
@@ -162,18 +162,6 @@ class JsonLines(Lines):
 def teller(wish: UserPreamble, output: Output, clock: Clock) -> Lines:
     """Return who tells, as suits `output`."""
     return JsonLines(wish, clock) if output is Output.JSON else Lines(wish, clock)
-
-
-def size(count: int) -> str:
-    """Return a number of bytes as people read it."""
-    if count < 1024:
-        return f"{count} bytes"
-    amount = count / 1024
-    for unit in ("KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
 
 
 def _complain(line: str) -> None:

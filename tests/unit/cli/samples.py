@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from gateway.console.api.models import (
+    AuditEntryView,
     ClusterView,
     CommandView,
     ForgottenCluster,
@@ -14,7 +15,8 @@ from gateway.console.api.models import (
     TokenState,
     WatchedEvent,
 )
-from gateway.console.records import CommandState
+from gateway.console.records import AuditOutcome, CommandState
+from gateway.console.trail import Fact
 from gateway.contract.clusters import ClusterPhase, Machine, MachineFacts, MachinePhase
 from gateway.contract.events import EventBody
 from gateway.contract.inventory import Datastore, Inventory, Template
@@ -97,6 +99,14 @@ def token(*, text: str = "text") -> RegistrationTokenView:
 def removed(*, text: str = "text") -> GatewayRemoved:
     lost = ForgottenCluster(project="default", name="demo", machines=[text])
     return GatewayRemoved(gateway="dc1", forgotten=[lost], message=text)
+
+
+def audited(outcome: AuditOutcome = AuditOutcome.ENDED, *, text: str = "text", **facts: Fact) -> AuditEntryView:
+    about = {"trace": str(UUID(int=1)), "lane": "auto", "reason": text}
+    names = {"actor": text, "gateway": text, "target": text}
+    return AuditEntryView(
+        id=UUID(int=2), at=NOON, action="tunnel.stream", outcome=outcome, facts={**about, **facts}, **names
+    )
 
 
 def inventory(*, text: str = "text") -> Inventory:

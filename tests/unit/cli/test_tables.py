@@ -15,6 +15,7 @@ from gateway.cli import progress, tables
 from gateway.cli.plain import plain
 from gateway.cli.progress import Progress
 from gateway.cli.tables import Output
+from gateway.console.records import AuditOutcome
 from gateway.contract.events import CommandEnded, CommandOutcome, EventBody, MachineSeen, StepBegan, StepFailed
 from tests.unit.cli import samples
 from tests.unit.cli.samples import HOSTILE
@@ -39,14 +40,15 @@ PICTURES: dict[str, Callable[[], RenderableType]] = {
     "machines": lambda: tables.machines([samples.machine(HOSTILE[:80], text=HOSTILE)]),
     "gateways": lambda: tables.gateways([samples.gateway(text=HOSTILE)]),
     "tokens": lambda: tables.tokens([samples.token(text=HOSTILE)]),
+    "audit": lambda: tables.audit([samples.audited(text=HOSTILE, code=HOSTILE)], older=HOSTILE),
     "inventory": lambda: tables.inventory(samples.inventory(text=HOSTILE)),
     "live": live,
     "removed": lambda: tables.removed(samples.removed(text=HOSTILE)),
 }
 
 
-def printed(picture: RenderableType) -> str:
-    console = Console(file=io.StringIO(), width=tables.WIDEST, color_system=None)
+def printed(picture: RenderableType, width: int = tables.WIDEST) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
     console.print(picture)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -115,3 +117,27 @@ def test_a_terminal_is_drawn_without_markup(monkeypatch: pytest.MonkeyPatch) -> 
     screen.print("[/x] [dmz] :smile:")
     assert isinstance(sys.stdout, io.StringIO)
     assert sys.stdout.getvalue() == "[/x] [dmz] :smile:\n"
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_an_entry_of_the_audit_log_is_one_line_and_its_numbers_are_whole(width: int) -> None:
+    long = "a-name-that-is-as-long-as-the-names-of-things-are-in-some-places"
+    entries = [
+        samples.audited(AuditOutcome.REFUSED, text=long, code="stream.target_unreachable"),
+        samples.audited(text=long, sent=0, received=7 * 1024**3, seconds=12345.678),
+        samples.audited(text="x", sent=1023, received=1024, seconds=0.0),
+    ]
+    lines = printed(tables.audit(entries), width).splitlines()
+
+    head = lines[0].split()
+    assert (head[:2], head[3:]) == (["AT", "WHO"], ["OUTCOME", "IN", "OUT", "SECONDS"])
+    assert len(lines) == 1 + len(entries)
+    assert lines[2].endswith("7.0 GiB  0 bytes     12345.7")
+    assert "refused" in lines[1]
+
+
+def test_what_is_refused_shows_its_code_and_an_entry_without_a_target_shows_none() -> None:
+    entry = samples.audited(AuditOutcome.REFUSED, text="admin", code="stream.not_understood", untold=3)
+    text = printed(tables.audit([entry.model_copy(update={"gateway": None, "target": None})]))
+    assert "refused stream.not_understood" in text
+    assert "/" not in text.splitlines()[1]

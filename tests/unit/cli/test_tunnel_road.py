@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from gateway.cli import telling
+from gateway.cli import plain, telling
 from gateway.cli.forwarding import Carried
 from gateway.cli.road import NoTunnelError, Road
 from gateway.cli.tables import Output
@@ -163,4 +163,4 @@ def test_what_the_other_side_says_stays_on_one_line_and_moves_no_cursor(
     [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (5 * 1024**3, "5.0 GiB"), (7 * 1024**5, "7168.0 TiB")],
 )
 def test_sizes_are_readable(count: int, shown: str) -> None:
-    assert telling.size(count) == shown
+    assert plain.size(count) == shown

@@ -110,8 +110,9 @@ RULES: list[tuple[str, tuple[float, ...]]] = [
     (f"At most {N} commands are delivered", (relay.IN_FLIGHT,)),
     (f"binary messages (at most {N} bytes each)", (console_nested.MESSAGE_LIMIT,)),
     (f"the other has {N} seconds", (console_nested.LINGER,)),
-    (f"no bytes within {N} seconds, or none either way for {N}, or in which nobody has shown a certificate or an API "
-     f"key within {N}", (console_nested.FIRST_LIMIT, console_nested.IDLE_LIMIT, console_nested.PROOF_LIMIT)),
+    (f"no bytes within {N} seconds, or none", (console_nested.FIRST_LIMIT,)),
+    (f"none either way for {N}, or in which nobody has shown a certificate or an API key within {N}",
+     (console_nested.IDLE_LIMIT, console_nested.PROOF_LIMIT)),
     (f"carries {N} of them to the tunnel port", (console_nested.MOST["tunnel"],)),
     (f"nobody has shown anything yet there are {N}, of one IPv4 address or IPv6 /64 {N}",
      (console_nested.UNPROVEN, console_nested.UNPROVEN_EACH)),
