@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.tunnel import frames
 from gateway.tunnel.frames import Reset
 from gateway.tunnel.limits import KIB, MIB, Limits
 from gateway.tunnel.mux import NoMoreStreamsError
@@ -110,6 +111,18 @@ def test_going_away_lets_streams_finish_and_opens_no_new_ones() -> None:
     assert [end.mux.streams for end in pair.ends] == [0, 0]
 
 
+@pytest.mark.attack(16)
+def test_an_end_that_is_said_twice_is_heard_once() -> None:
+    pair = Pair()
+    stream = opened(pair)
+    for _ in range(3):
+        pair.acceptor.receive(frames.pack(frames.DATA, frames.FIN, stream, 0), pair.now)
+    assert pair.acceptor.peer_ends == {stream}
+    pair.acceptor.send(stream, 10, pair.now)
+    pair.exchange()
+    assert pair.dialler.came[stream] == 10
+
+
 @pytest.mark.attack(14)
 def test_200_readers_that_rest_cost_the_budget_and_cost_no_one_else_his_stream() -> None:
     budget = 16 * MIB
@@ -148,5 +161,8 @@ def test_all_that_is_over_the_budget_is_cut_at_once() -> None:
     pair.exchange(reading=False)
     for stream in hungry:
         pair.dialler.send(stream, 256 * KIB, pair.now)
-        pair.exchange(reading=False)
+    while pair.take(pair.dialler, 4 * MIB):
+        pair.deliver(pair.dialler)  # as one message
         assert pair.acceptor.mux.held <= MIB
+        pair.take(pair.acceptor)
+        pair.deliver(pair.acceptor)
