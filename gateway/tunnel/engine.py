@@ -35,6 +35,7 @@ class Engine(asyncio.BufferedProtocol):
         self._said = ""
         self._closing = False
         self._writable = True
+        self._owed_pong: bytes | None = None
         self._already = already
         self.after_lost: Callable[[Exception | None], None] | None = None
         """Called when the transport is closed; who had the transport before us may want to know."""
@@ -121,6 +122,7 @@ class Engine(asyncio.BufferedProtocol):
         """The transport's buffer has room."""
         self._writable = True
         if self._receiver is not None and not self._closing:
+            self._pay_pong()
             self._receiver.writable_again()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -154,7 +156,18 @@ class Engine(asyncio.BufferedProtocol):
         if not self._pings.take(self._loop.time()):
             raise WebSocketBrokenError("the peer floods with control frames", close_code=websocket.POLICY)
         if frame.opcode == PING and not self._closing:
-            self._transport.write(self._writer.message([frame.payload], opcode=websocket.PONG))
+            self._pong(frame.payload)
+
+    def _pong(self, payload: bytes) -> None:
+        """Answer a ping; while the peer takes nothing, only the newest, as RFC 6455 (5.5.3) allows."""
+        self._owed_pong = payload
+        if self._writable:
+            self._pay_pong()
+
+    def _pay_pong(self) -> None:
+        payload, self._owed_pong = self._owed_pong, None
+        if payload is not None:
+            self._transport.write(self._writer.message([payload], opcode=websocket.PONG))
 
     def _broken(self, fault: WebSocketBrokenError) -> None:
         self._said = self._said or fault.message

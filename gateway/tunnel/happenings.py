@@ -29,10 +29,18 @@ class WasReset(NamedTuple):
 
     stream: int
     reason: Reset
+    here: bool = False
+    """Whether it was this end that cut it."""
 
 
 class Room(NamedTuple):
     """A stream whose queue was full takes data again."""
+
+    stream: int
+
+
+class Gone(NamedTuple):
+    """A stream is over: both directions have ended, and nothing of it waits to be sent."""
 
     stream: int
 
@@ -43,4 +51,4 @@ class GoneAway(NamedTuple):
     code: int
 
 
-Happening: TypeAlias = Opened | Data | Ended | WasReset | Room | GoneAway
+Happening: TypeAlias = Opened | Data | Ended | WasReset | Room | Gone | GoneAway

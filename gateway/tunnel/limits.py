@@ -9,12 +9,16 @@ FIRST_WINDOW = 256 * KIB
 
 MESSAGE = 64 * KIB
 INTERACTIVE_FRAME = 16 * KIB
+BULK_FRAME = MESSAGE - 12
+"""With its header it fills a message."""
 LARGEST_MESSAGE = MIB
 PREAMBLE, REPLY = 4096, 1024
 TOMBSTONES = 1024
 """Ids of closed streams that are remembered, so that what was under way to them harms nobody."""
 
 QUEUED_PONGS = 32
+QUEUED_CONTROLS = 8192
+"""Frames without data that wait because the peer takes nothing; more of them, and it is given up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from collections import OrderedDict
 from gateway.kit.errors import GatewayError, Remedy
 from gateway.tunnel import frames, windows
 from gateway.tunnel.buckets import Bucket
+from gateway.tunnel.crumbs import SMALL
 from gateway.tunnel.frames import (
     ACK,
     DATA,
@@ -37,8 +38,8 @@ from gateway.tunnel.frames import (
     ProtocolBrokenError,
     Reset,
 )
-from gateway.tunnel.happenings import Data, Ended, GoneAway, Happening, Opened, Room, WasReset
-from gateway.tunnel.limits import FIRST_WINDOW, TOMBSTONES, Limits
+from gateway.tunnel.happenings import Data, Ended, Gone, GoneAway, Happening, Opened, Room, WasReset
+from gateway.tunnel.limits import FIRST_WINDOW, QUEUED_CONTROLS, TOMBSTONES, Limits
 from gateway.tunnel.outgoing import Outgoing
 from gateway.tunnel.pace import Pace
 from gateway.tunnel.schedule import Lane
@@ -104,6 +105,8 @@ class Mux:
         self._reader.feed(message)
         while self._budget.is_overdrawn:
             self._cut_the_most_stalled()
+        if self._out.waiting > QUEUED_CONTROLS:
+            raise ProtocolBrokenError("the peer has us answer without end and takes none of it")
         happened, self._happened = self._happened, []
         return happened
 
@@ -151,7 +154,7 @@ class Mux:
         if kind == DATA and length:
             if stream.peer_ended:
                 self.reset(stream_id, Reset.UNSPECIFIED)
-                self._happened.append(WasReset(stream_id, Reset.UNSPECIFIED))
+                self._happened.append(WasReset(stream_id, Reset.UNSPECIFIED, here=True))
                 return
             self._data(stream, payload)
         elif kind == WINDOW and length:
@@ -190,7 +193,11 @@ class Mux:
 
     def _to_nobody(self, kind: int, flags: int, stream_id: int, length: int) -> None:
         """A frame for a stream that is gone is harmless; one for a stream that never was is answered with RST."""
-        if stream_id in self._gone or flags & RST:
+        if flags & RST:
+            return
+        if stream_id in self._gone:
+            if kind == DATA and not flags and 0 < length < SMALL:
+                self._pay_control()  # others have paid
             return
         if kind == DATA and length > FIRST_WINDOW:
             raise ProtocolBrokenError(f"{length} bytes for stream {stream_id}, which is not open")
@@ -215,7 +222,7 @@ class Mux:
         holders = [stream for stream in self._streams.values() if stream.window.held]
         stalled = min(holders, key=lambda stream: stream.read_at)
         self.reset(stalled.id, Reset.BUSY)
-        self._happened.append(WasReset(stalled.id, Reset.BUSY))
+        self._happened.append(WasReset(stalled.id, Reset.BUSY, here=True))
 
     # -- what goes out
 
@@ -277,7 +284,6 @@ class Mux:
         if stream is not None and not stream.answered:
             stream.answered = True
             self._unanswered -= 1
-            self._controls_allowed.pay(TOKENS_PER_STREAM)
 
     def set_lane(self, stream_id: int, lane: Lane) -> None:
         """Say what a stream is for, once its opener has told."""
@@ -291,7 +297,7 @@ class Mux:
 
     def go_away(self, code: GoAway = GoAway.NORMAL) -> None:
         """Say that no new streams are opened or taken; those that are open go on."""
-        if not self._going:
+        if not self._going or code:
             self._going = True
             self._out.say(frames.pack(GO_AWAY, 0, 0, code))
 
@@ -300,12 +306,13 @@ class Mux:
         self._next_id = LARGEST_ID + 1
 
     def take(self, room: int, now: float) -> tuple[list[Bytes], list[Happening]]:
-        """Return the bytes to send now, whole frames, about `room` of them; and the streams with room again."""
+        """Return the bytes to send now, whole frames, about `room` of them; and what has happened by that."""
         taken = self._out.take(room, now)
         self._controls_allowed.pay(taken.data / BYTES_PER_TOKEN)
         for stream in taken.ended:
             self._forget_if_over(stream)
-        return taken.pieces, [Room(number) for number in taken.roomy if number in self._streams]
+        happened, self._happened = self._happened, []
+        return taken.pieces, happened + [Room(number) for number in taken.roomy if number in self._streams]
 
     # -- the streams
 
@@ -322,6 +329,9 @@ class Mux:
     def _forget_if_over(self, stream: StreamState) -> None:
         if stream.ended and stream.peer_ended:
             self._forget(stream)
+            self._happened.append(Gone(stream.id))
+            if stream.id % 2 != self._parity:
+                self._controls_allowed.pay(TOKENS_PER_STREAM)
 
     def _forget(self, stream: StreamState) -> None:
         del self._streams[stream.id]

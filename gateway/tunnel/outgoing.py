@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from gateway.tunnel import frames
+from gateway.tunnel.crumbs import dense
 from gateway.tunnel.frames import ACK, DATA, FIN, PING, SYN, WINDOW, Bytes, ProtocolBrokenError
-from gateway.tunnel.limits import INTERACTIVE_FRAME, MESSAGE, QUEUED_PONGS
+from gateway.tunnel.limits import INTERACTIVE_FRAME, QUEUED_PONGS
 from gateway.tunnel.pace import Pace
 from gateway.tunnel.schedule import Schedule
 from gateway.tunnel.streamstate import StreamState
@@ -19,7 +20,6 @@ QUEUE_FULL, QUEUE_LOW = 128 * 1024, 64 * 1024
 """Bytes that wait to be sent on one stream: from the first on the sender should pause, below the second go on."""
 OVERDRAFT = 64 * 1024
 """Bytes that lively streams may have under way beyond the cap."""
-BULK_FRAME = MESSAGE - frames.HEADER.size
 
 
 @dataclass(slots=True)
@@ -46,6 +46,11 @@ class Outgoing:
         """Streams we have opened and not said anything about, in the order of their ids."""
         self._schedule = Schedule()
 
+    @property
+    def waiting(self) -> int:
+        """Frames without data that wait to be sent."""
+        return len(self._controls)
+
     def say(self, frame: bytes) -> None:
         """Queue a frame that carries no data."""
         self._controls.append(frame)
@@ -71,7 +76,7 @@ class Outgoing:
         """Queue data; False when the stream's queue is full."""
         size = len(data)
         if size:
-            stream.queue.append(memoryview(data))
+            stream.queue.append(memoryview(dense(data)))
             stream.queued += size
             self.wake(stream, now)
         stream.told_full = stream.told_full or stream.queued >= QUEUE_FULL
@@ -122,7 +127,7 @@ class Outgoing:
 
     def _one_frame(self, taken: Taken, now: float) -> int:
         stream = cast("StreamState", self._schedule.next())
-        limit = INTERACTIVE_FRAME if self._schedule.is_lively(now) else BULK_FRAME
+        limit = INTERACTIVE_FRAME if self._schedule.is_lively(now) else self._pace.frame
         payload = _cut(stream, min(limit, stream.credit))
         size = sum(map(len, payload))
         stream.queued -= size

@@ -13,7 +13,7 @@ a quarter for one round trip, which lets the queue run empty (as TCP's BBR does)
 from collections import deque
 from typing import NamedTuple
 
-from gateway.tunnel.limits import KIB, MIB
+from gateway.tunnel.limits import BULK_FRAME, INTERACTIVE_FRAME, KIB, MIB
 
 SMALLEST_CAP, LARGEST_CAP = 64 * KIB, 4 * MIB
 FIRST_CAP = 512 * KIB
@@ -55,6 +55,11 @@ class Pace:
         return self.cap - (self.sent - self.arrived)
 
     @property
+    def frame(self) -> int:
+        """Bytes of payload in a frame of bulk: a quarter of the cap, so that a slow road is not held for long."""
+        return min(BULK_FRAME, max(INTERACTIVE_FRAME, self.cap // 4))
+
+    @property
     def marker_due(self) -> bool:
         """Whether a marker has to follow what was sent: a quarter of the cap is unmarked, or no echo would come."""
         unmarked = self.sent - self._marked
@@ -82,7 +87,7 @@ class Pace:
     def _measured(self, marker: _Marker, now: float) -> None:
         took = max(now - marker.at, 1e-6)
         carried = marker.sent - marker.arrived
-        if self._cap_before is not None and carried <= self.cap:
+        if self._cap_before is not None and carried <= self.cap + self.frame:  # a sender overshoots by up to a frame
             self.round_trip, self._shortest_at = took, now
             self.cap, self._cap_before = self._cap_before, None
         elif self.round_trip == 0.0 or took <= self.round_trip:
@@ -92,7 +97,7 @@ class Pace:
             self.cap = _bounded(int(max(self._rates) * (GAIN * self.round_trip + SLACK)))
         if self._cap_before is None and now - self._shortest_at > ROUND_TRIP_KEPT:
             self._cap_before = self.cap
-            self.cap = _bounded(self.cap // 4)
+            self.cap = max(INTERACTIVE_FRAME, self.cap // 4)
 
 
 def _bounded(cap: int) -> int:

@@ -39,8 +39,8 @@ class Queued(Protocol):
     lane: Lane
     spent: int
     """Bytes sent since it was last at rest."""
-    rested_at: float
-    """When its queue ran empty."""
+    rested_at: float | None
+    """When its queue ran empty; None while there is something in it."""
     scheduled: bool
 
 
@@ -72,8 +72,9 @@ class Schedule:
         if stream.scheduled:
             return
         stream.scheduled = True
-        if now - stream.rested_at > REST:
+        if stream.rested_at is not None and now - stream.rested_at > REST:
             stream.spent = 0
+        stream.rested_at = None
         (self._lively if self._counts_as_lively(stream) else self._bulk).append(stream)
 
     def next(self) -> Queued:

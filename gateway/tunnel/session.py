@@ -11,9 +11,10 @@ from typing import TypeAlias
 import structlog
 
 from gateway.kit.errors import GatewayError, Remedy
+from gateway.tunnel import frames
 from gateway.tunnel.carrier import Carrier
 from gateway.tunnel.frames import GoAway, ProtocolBrokenError, Reset
-from gateway.tunnel.happenings import Data, Ended, GoneAway, Happening, Opened, Room, WasReset
+from gateway.tunnel.happenings import Data, Ended, Gone, GoneAway, Happening, Opened, Room, WasReset
 from gateway.tunnel.limits import MESSAGE, PREAMBLE, REPLY, Limits
 from gateway.tunnel.liveness import DEAD, QUIET, Look, Pulse
 from gateway.tunnel.mux import Mux
@@ -27,6 +28,12 @@ OPEN_LIMIT = 10.0
 DRAIN_LIMIT = 600.0
 CLOSE_LIMIT = 10.0
 """Seconds after which a carrier that is told to close is not waited for any more; its own limit is shorter."""
+TAIL_LIMIT = 5.0
+"""Seconds in which a target may take the rest of streams that were ended, once the session is over."""
+LINGER_LIMIT = 300.0
+"""Seconds in which the peer may take the rest of a stream that both ends have ended."""
+ASK_EVERY = 30.0
+"""Seconds between questions to a peer that only sends: its answers tell how far it is, and so how windows may grow."""
 MESSAGES_A_TURN = 8
 
 OnStream: TypeAlias = Callable[[Stream, bytes], Awaitable[None]]
@@ -68,6 +75,7 @@ class Session:
         self._streams: dict[int, Stream] = {}
         self._flush_due = False
         self._heard_at = self._loop.time()
+        self._asked_at = self._heard_at
         self._stuck_since: float | None = None
         self._over: asyncio.Future[GatewayError] = self._loop.create_future()
         self._lost: asyncio.Future[None] = self._loop.create_future()
@@ -99,7 +107,7 @@ class Session:
         Raises StreamRefusedError, NoMoreStreamsError or SessionClosedError, within `within` seconds.
         """
         if self._over.done():
-            raise self._over.result()
+            raise self._over.result().with_traceback(None)
         content = block(preamble)
         stream = self._new(self.mux.open(lane, self.now()))
         stream.offer(content)
@@ -173,8 +181,7 @@ class Session:
                 self._handle(each)
         except ProtocolBrokenError as fault:
             log.warning("session broken off", code=fault.code, reason=fault.message)
-            self.mux.go_away(GoAway.PROTOCOL_ERROR)
-            self._flush()
+            self.carrier.send([frames.pack(frames.GO_AWAY, 0, 0, GoAway.PROTOCOL_ERROR)])
             self.carrier.close(1002, fault.message)
             self._end(fault)
             return
@@ -183,6 +190,8 @@ class Session:
     def heard(self) -> None:
         """The peer gave a sign of life."""
         self._heard_at = self._loop.time()
+        if not self.carrier.writable:
+            self.flush_soon()  # which notes that the peer, alive as it is, takes nothing
 
     def writable_again(self) -> None:
         """The network takes data again."""
@@ -203,12 +212,19 @@ class Session:
 
     def end_tasks(self) -> None:
         """Cancel what still serves a stream."""
-        for task in self._serving.values():
+        for task in list(self._serving.values()):
             task.cancel()
+
+    async def settle(self) -> None:
+        """Let what serves streams come to its end, for a moment, now that the session is over; then cancel it."""
+        if self._serving:
+            await asyncio.wait(self._serving.values(), timeout=TAIL_LIMIT)
+        self.end_tasks()
 
     def ask(self) -> None:
         """Ask the peer for a sign of life; the first answer tells the round trip, and so how windows may grow."""
-        self.mux.ping(self.now())
+        self._asked_at = self.now()
+        self.mux.ping(self._asked_at)
         self.flush_soon()
 
     async def watch(self, quiet: float, dead: float) -> None:
@@ -228,8 +244,18 @@ class Session:
             elif look is Look.ASK:
                 pulse.asked(now)
                 self.ask()
+            elif now - self._asked_at >= ASK_EVERY:
+                self.ask()
+            self._cut_lingerers(now)
 
     # -- inside
+
+    def _cut_lingerers(self, now: float) -> None:
+        """Cut streams that both ends have ended long ago, and whose peer takes the rest no more."""
+        for stream in list(self._streams.values()):
+            if stream.over_since is not None and now - stream.over_since > LINGER_LIMIT:
+                self.mux.reset(stream.id, Reset.TIMEOUT)
+                stream.was_cut(StreamResetError("the other side does not take the rest", Reset.TIMEOUT))
 
     def _give_up(self, why: str) -> None:
         self._end(SessionClosedError(f"the session ended: the other side {why}"))
@@ -246,12 +272,14 @@ class Session:
         match happening:
             case Opened(number):
                 self._begin_to_serve(self._new(number))
+            case Gone(number):
+                if (stream := self._streams.get(number)) is not None:
+                    self.forget(stream)
             case GoneAway():
                 self.mux.stop_opening()
                 self.going_away.set()
             case _:
-                stream = self._streams.get(happening.stream)
-                if stream is not None:
+                if (stream := self._streams.get(happening.stream)) is not None:
                     _tell(stream, happening)
                     self._let_go(stream)
 
@@ -277,12 +305,16 @@ class Session:
             return
         try:
             await self._on_stream(stream, preamble)
-        except Exception:
-            log.exception("a stream's handler failed", stream=stream.id)
+        except Exception as error:
+            if error is not stream.fault:
+                log.exception("a stream's handler failed", stream=stream.id)
             stream.reset(Reset.INTERNAL)
         except asyncio.CancelledError:
             stream.reset(Reset.CANCELLED)
             raise
+        else:
+            if not stream.answered:
+                stream.reset(Reset.INTERNAL)
 
     def _flush(self) -> None:
         self._send()
@@ -322,8 +354,8 @@ def _tell(stream: Stream, happening: Data | Room | Ended | WasReset) -> None:
             stream.room()
         case Ended():
             stream.peer_ended()
-        case WasReset(_, reason):
-            text = f"the other side cut the stream: {reason.name.lower().replace('_', ' ')}"
+        case WasReset(_, reason, here):
+            text = f"{'this' if here else 'the other'} side cut the stream: {reason.name.lower().replace('_', ' ')}"
             stream.was_cut(StreamResetError(text, reason))
 
 
@@ -352,7 +384,7 @@ async def running(
         finally:
             await session.close()
             watch.cancel()
-            session.end_tasks()
+            await session.settle()
     if fault is not None:
         raise fault
 

@@ -11,6 +11,7 @@ import struct
 from typing import NamedTuple, cast
 
 from gateway.kit.errors import GatewayError
+from gateway.tunnel.crumbs import dense
 from gateway.tunnel.frames import Bytes, Reset
 from gateway.tunnel.stream import Stream
 
@@ -86,9 +87,9 @@ class _Joint(asyncio.Protocol):
         if size > AT_ONCE or self._waiting:
             if not self._waiting:
                 self._loop.call_soon(self._pass_on)
-            self._waiting.append(payload)
+            self._waiting.append(dense(payload))
         else:
-            self._transport.write(payload)
+            self._transport.write(dense(payload))
             self._acknowledge(size)
 
     def ended(self) -> None:
@@ -138,11 +139,11 @@ async def splice(stream: Stream, connected: socket.socket) -> Counts:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     await loop.create_connection(lambda: joint, sock=connected)
     try:
-        await joint.over
-    finally:
-        if not joint.over.done():
-            joint.give_up()
-            await asyncio.shield(joint.over)
+        await asyncio.shield(joint.over)
+    except asyncio.CancelledError:
+        joint.give_up()
+        await asyncio.shield(joint.over)
+        raise
     return Counts(joint.received, joint.sent, joint.fault)
 
 
@@ -201,10 +202,10 @@ async def join(one: Stream, other: Stream) -> Counts:
     one.attach(there)
     other.attach(back)
     try:
-        await there.over
-        await back.over
-    finally:
-        if not (there.over.done() and back.over.done()):
-            one.reset(Reset.CANCELLED)
-            other.reset(Reset.CANCELLED)
+        await asyncio.shield(there.over)
+        await asyncio.shield(back.over)
+    except asyncio.CancelledError:
+        one.reset(Reset.CANCELLED)
+        other.reset(Reset.CANCELLED)
+        raise
     return Counts(back.passed, there.passed, there.fault or back.fault)

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
-from typing import Protocol, TypeAlias, cast
+from typing import Protocol, TypeAlias
 
 from gateway.kit.errors import GatewayError, Remedy
+from gateway.tunnel.crumbs import is_crumb
 from gateway.tunnel.frames import Bytes, Reset
 from gateway.tunnel.limits import PREAMBLE, REPLY
 from gateway.tunnel.mux import Mux
@@ -13,8 +14,6 @@ from gateway.tunnel.schedule import Lane
 LENGTH = 2
 FAREWELL = 5.0
 """Seconds in which whoever opened a refused stream is to end it."""
-SMALL, SPARSE = 4096, 4
-"""Pieces of fewer bytes, or of less than one part in SPARSE of the message they came in, are copied to be kept."""
 
 
 class StreamResetError(GatewayError):
@@ -26,6 +25,12 @@ class StreamResetError(GatewayError):
     def __init__(self, message: str, reason: Reset) -> None:
         super().__init__(message, reason=reason.name.lower())
         self.reason = reason
+
+
+class StreamEndedError(GatewayError):
+    """Somebody writes to a stream whose direction was ended here."""
+
+    code = "tunnel.stream_ended"
 
 
 class BlockBrokenError(GatewayError):
@@ -78,6 +83,8 @@ class Stream:
         """Why the stream was cut; None while it was not."""
         self.answered = False
         """Whether its opener was told what became of it."""
+        self.over_since: float | None = None
+        """When both ends had ended it; what is queued then still goes out."""
         self._owner = owner
         self._inbox = _Inbox()
         self._sink: Sink = self._inbox
@@ -98,6 +105,8 @@ class Stream:
     async def write(self, data: Bytes) -> None:
         """Send data; waits while the queue is full. Raises StreamResetError or SessionClosedError."""
         self._inbox.raise_if_cut()
+        if self._ended:
+            raise StreamEndedError("the stream was ended here: nothing more is sent on it")
         if not self.offer(data):
             await self._inbox.until_room()
 
@@ -107,11 +116,11 @@ class Stream:
             self._ended = True
             self._owner.mux.end(self.id, self._owner.now())
             self._owner.flush_soon()
-            self._forget_if_over()
+            self._note_if_over()
 
     def reset(self, reason: Reset = Reset.CANCELLED) -> None:
-        """Cut the stream, both ways, at once. Safe to call twice, and after the end."""
-        if self.fault is None and not (self._ended and self._peer_ended):
+        """Cut the stream, both ways, at once. Safe to call twice; after both ends there is nothing left to cut."""
+        if self.fault is None and self.over_since is None:
             self._owner.mux.reset(self.id, reason)
             self._owner.flush_soon()
             self.was_cut(StreamResetError("the stream was closed here", reason))
@@ -169,7 +178,7 @@ class Stream:
         """The peer sends no more."""
         self._peer_ended = True
         self._sink.ended()
-        self._forget_if_over()
+        self._note_if_over()
 
     def room(self) -> None:
         """The queue takes data again."""
@@ -179,14 +188,15 @@ class Stream:
         """The stream is gone."""
         if self.fault is None:
             self.fault = fault
-            self._inbox.cut(fault)
-            if self._sink is not self._inbox:
-                self._sink.cut(fault)
+            if self.over_since is None:  # what both ends have ended, nobody has to be told of
+                self._inbox.cut(fault)
+                if self._sink is not self._inbox:
+                    self._sink.cut(fault)
             self._owner.forget(self)
 
-    def _forget_if_over(self) -> None:
-        if self._ended and self._peer_ended:
-            self._owner.forget(self)
+    def _note_if_over(self) -> None:
+        if self._ended and self._peer_ended and self.over_since is None:
+            self.over_since = self._owner.now()
 
     async def _exactly(self, size: int) -> bytes:
         pieces = bytearray()
@@ -210,13 +220,11 @@ class _Inbox:
 
     def came(self, payload: Bytes) -> None:
         piece = memoryview(payload)
-        if len(piece) >= SMALL and len(piece) * SPARSE >= len(cast("bytes", piece.obj)):
+        if not is_crumb(piece):
             self._pieces.append(piece)
         elif self._pieces and isinstance(last := self._pieces[-1], bytearray):
             last += piece
         else:
-            # A view keeps its whole message alive, and costs more than a few bytes do: a sender of crumbs would have
-            # us hold many times its credit.
             self._pieces.append(bytearray(piece))
         _wake(self._news)
 
@@ -241,7 +249,7 @@ class _Inbox:
 
     def raise_if_cut(self) -> None:
         if self._fault is not None:
-            raise self._fault
+            raise self._fault.with_traceback(None)
 
     async def take(self, limit: int) -> Bytes:
         while not self._pieces:

@@ -30,7 +30,7 @@ class StreamState:
     answered: bool = True
     scheduled: bool = False
     spent: int = 0
-    rested_at: float = 0.0
+    rested_at: float | None = 0.0
     read_at: float = 0.0
 
     def first_flags(self) -> int:

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from gateway.tunnel.frames import Reset
-from gateway.tunnel.happenings import Data, Ended, GoneAway, Happening, Opened, Room, WasReset
+from gateway.tunnel.happenings import Data, Ended, Gone, GoneAway, Happening, Opened, Room, WasReset
 from gateway.tunnel.limits import FIRST_WINDOW, Limits
 from gateway.tunnel.mux import Mux
 from gateway.tunnel.outgoing import QUEUE_FULL, QUEUE_LOW
@@ -145,7 +145,9 @@ class End:
         pieces, happened = self.mux.take(room, now)
         sent = b"".join(pieces)
         for each in happened:
-            assert isinstance(each, Room)
+            assert isinstance(each, Room | Gone)
+            if isinstance(each, Gone):
+                continue
             assert each.stream in self.full, "told of room, and was never told that it is full"
             assert self.mux.queued(each.stream) < QUEUE_LOW
             self.full.discard(each.stream)
@@ -180,6 +182,8 @@ class End:
                 self._is_reset(stream, reason)
             case GoneAway(code):
                 self.gone_away.append(code)
+            case Gone(_):
+                pass
             case Room(_):
                 raise AssertionError("what comes in makes no room")
 

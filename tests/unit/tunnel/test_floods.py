@@ -117,9 +117,9 @@ def test_half_a_gigabyte_a_second_is_no_flood(streams: int) -> None:
 
 @pytest.mark.parametrize("size", [0, 10, 1000])
 def test_thousands_of_small_streams_a_second_are_no_flood(size: int) -> None:
-    """Opened, answered and ended: 4000 a second for ten seconds, each with one question and one answer."""
+    """Opened, answered and ended: 4000 a second for some seconds, each with one question and one answer."""
     pair = Pair()
-    for _ in range(400):
+    for _ in range(100):
         pair.now += 0.025
         opened = [pair.dialler.open(pair.now) for _ in range(100)]
         for stream in opened:
@@ -134,7 +134,7 @@ def test_thousands_of_small_streams_a_second_are_no_flood(size: int) -> None:
                 end.end(stream, pair.now)
         pair.exchange()
     assert [end.mux.streams for end in pair.ends] == [0, 0]
-    assert len(pair.acceptor.theirs) == 40_000
+    assert len(pair.acceptor.theirs) == 10_000
 
 
 def test_streams_that_are_cancelled_before_their_answer_are_no_flood_at_an_honest_rate() -> None:

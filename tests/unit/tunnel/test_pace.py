@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.tunnel.limits import KIB, MIB
+from gateway.tunnel.limits import INTERACTIVE_FRAME, KIB, MIB
 from gateway.tunnel.pace import FIRST_CAP, LARGEST_CAP, SLACK, SMALLEST_CAP, Pace
 
 
@@ -57,6 +57,8 @@ def steady(rate: float, round_trip: float, *, seconds: float = 8.0) -> Pace:
             free_at = max(free_at, now) + 16 * KIB / rate
             if pace.marker_due:
                 echoes.append((free_at + round_trip, pace.marker(now)))
+        if pace.marker_due:
+            echoes.append((free_at + round_trip, pace.marker(now)))
         at, value = echoes.pop(0)
         now = max(now, at)
         assert pace.echoed(value, now)
@@ -93,7 +95,7 @@ def test_who_waits_for_room_waits_for_an_echo_that_is_under_way(steps: list[tupl
         del under_way[:echoes]
         if pace.marker_due:
             under_way.append(pace.marker(now))
-        assert SMALLEST_CAP <= pace.cap <= LARGEST_CAP
+        assert INTERACTIVE_FRAME <= pace.cap <= LARGEST_CAP
         assert pace.room > 0 or under_way
 
 
@@ -121,4 +123,4 @@ def test_under_load_the_round_trip_is_asked_for_again() -> None:
         pace.echoed(value, now)
         caps.add(pace.cap)
     assert pace.round_trip >= 0.05
-    assert SMALLEST_CAP in caps
+    assert min(caps) < SMALLEST_CAP

@@ -222,17 +222,20 @@ async def test_a_drain_lets_streams_finish_and_opens_no_new_ones(ends: Ends) -> 
 
 @on_every_loop
 async def test_a_drain_delivers_what_an_ended_stream_had_still_queued(ends: Ends) -> None:
+    ended = asyncio.Event()
+
     async def serve(stream: Stream, _: bytes) -> None:
         stream.answer(b"")
         await stream.read()
         stream.offer(b"z" * 8 * MIB)
         stream.end()
+        ended.set()
 
     async with joined(ends, on_stream=serve) as (session, other):
         stream, _ = await session.open(b"")
         stream.end()
         async with asyncio.TaskGroup() as group:
-            await until(lambda: other.streams == 0)
+            await ended.wait()
             draining = group.create_task(other.drain(within=30))
             assert len(await read_to_end(stream)) == 8 * MIB
             await draining

@@ -89,7 +89,7 @@ async def test_a_stream_may_be_ended_and_reset_twice() -> None:
     stream.reset()
     stream.reset()
     assert stream.fault is None
-    assert session.forgotten == [1]
+    assert session.forgotten == []  # what is queued still goes out; the mux tells when it has
 
 
 @pytest.mark.attack(16)
