@@ -8,7 +8,8 @@ CACHE := $(if $(PCG_CACHE),$(PCG_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)
 DEMO_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: help demo test test-heavy fuzz lint docs setup packages clean bench-first-cluster bench-tunnel bench-tunnel-slow-link rivals
+.PHONY: help demo test test-heavy fuzz lint docs setup packages clean rivals
+.PHONY: bench-first-cluster bench-tunnel bench-tunnel-slow-link
 
 help:
 	@echo "make demo                     a data centre, a console, an appliance and a cluster on this machine"
@@ -47,7 +48,6 @@ bench-first-cluster: setup
 
 BENCH_ARGS ?=
 BENCH := $(CACHE)/bench
-CHISEL := v1.11.3
 WSTUNNEL := 1.4.0
 
 bench-tunnel: setup rivals
@@ -59,7 +59,8 @@ bench-tunnel-slow-link: setup
 # What a user would choose instead of the tunnel. One that cannot be had is left out, and the table says so.
 rivals:
 	@mkdir -p "$(BENCH)"
-	@test -x "$(BENCH)/go/bin/chisel" || GOBIN="$(BENCH)/go/bin" go install github.com/jpillora/chisel@$(CHISEL) || true
+	@test -x "$(BENCH)/go/bin/chisel" || \
+	    go build -C benchmarks/tunnel/rivals -mod=readonly -o "$(BENCH)/go/bin/chisel" github.com/jpillora/chisel || true
 	@test -e "$(BENCH)/npm/node_modules/.bin/wstunnel" || \
 	    npm install --silent --no-audit --no-fund --prefix "$(BENCH)/npm" wstunnel@$(WSTUNNEL) || true
 

@@ -178,7 +178,7 @@ class Chisel:
     name = "chisel"
 
     def missing(self, tools: Tools) -> str | None:
-        return None if tools.installed("chisel") else "`go install` did not get it"
+        return None if tools.installed("chisel") else "it could not be built"
 
     def start(self, site: Site, ends: Ends, target: int) -> int:
         local, between = free_port(), free_port()
