@@ -69,7 +69,7 @@ class Session:
         """Set when no new streams are taken: the peer said so, or we do."""
         self._group: asyncio.TaskGroup | None = None
         self._on_stream: OnStream = _nothing_here
-        self._serving: dict[int, asyncio.Task[None]] = {}
+        self._serving: dict[Stream, asyncio.Task[None]] = {}
         # A stream is gone once it is reset, who serves it a moment later: opened and reset in one breath they pile up.
         self._most_served = limits.streams + limits.unanswered
         self._streams: dict[int, Stream] = {}
@@ -216,9 +216,10 @@ class Session:
             task.cancel()
 
     async def settle(self) -> None:
-        """Let what serves streams come to its end, for a moment, now that the session is over; then cancel it."""
-        if self._serving:
-            await asyncio.wait(self._serving.values(), timeout=TAIL_LIMIT)
+        """Let targets take the rest of streams that were ended, for a moment, now that the session is over."""
+        tails = [task for stream, task in self._serving.items() if stream.over_since is not None]
+        if tails:
+            await asyncio.wait(tails, timeout=TAIL_LIMIT)
         self.end_tasks()
 
     def ask(self) -> None:
@@ -265,8 +266,8 @@ class Session:
         if self._group is None or len(self._serving) >= self._most_served:
             stream.reset(Reset.BUSY)
             return
-        task = self._serving[stream.id] = self._group.create_task(self._serve(stream), name=f"stream-{stream.id}")
-        task.add_done_callback(lambda _: self._serving.pop(stream.id, None))
+        task = self._serving[stream] = self._group.create_task(self._serve(stream), name=f"stream-{stream.id}")
+        task.add_done_callback(lambda _: self._serving.pop(stream, None))
 
     def _handle(self, happening: Happening) -> None:
         match happening:
@@ -285,8 +286,8 @@ class Session:
 
     def _let_go(self, stream: Stream) -> None:
         """Stop serving a stream that was cut before it was answered: nobody waits for the answer."""
-        if stream.fault is not None and not stream.answered and stream.id in self._serving:
-            self._serving[stream.id].cancel()
+        if stream.fault is not None and not stream.answered and stream in self._serving:
+            self._serving[stream].cancel()
 
     def _new(self, number: int) -> Stream:
         stream = self._streams[number] = Stream(self, number)
