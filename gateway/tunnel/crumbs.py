@@ -3,6 +3,7 @@
 A peer that sends one byte in each message would otherwise have us hold many times its credit.
 """
 
+from collections import deque
 from typing import cast
 
 from gateway.tunnel.frames import Bytes
@@ -14,6 +15,16 @@ SMALL, SPARSE = 4096, 4
 def is_crumb(piece: memoryview) -> bool:
     """Tell whether keeping the view costs more than a copy."""
     return len(piece) < SMALL or len(piece) * SPARSE < len(cast("bytes", piece.obj))
+
+
+def append(pieces: deque[Bytes], piece: Bytes) -> None:
+    """Keep a piece behind others; crumbs that follow each other become one."""
+    if len(piece) >= SMALL:
+        pieces.append(dense(piece))
+    elif pieces and isinstance(last := pieces[-1], bytearray):
+        last += piece
+    else:
+        pieces.append(bytearray(piece))
 
 
 def dense(piece: Bytes) -> Bytes:

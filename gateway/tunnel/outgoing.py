@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from gateway.tunnel import frames
-from gateway.tunnel.crumbs import dense
+from gateway.tunnel.crumbs import append
 from gateway.tunnel.frames import ACK, DATA, FIN, PING, SYN, WINDOW, Bytes, ProtocolBrokenError
 from gateway.tunnel.limits import INTERACTIVE_FRAME, QUEUED_PONGS
 from gateway.tunnel.pace import Pace
@@ -76,7 +76,7 @@ class Outgoing:
         """Queue data; False when the stream's queue is full."""
         size = len(data)
         if size:
-            stream.queue.append(memoryview(dense(data)))
+            append(stream.queue, data)
             stream.queued += size
             self.wake(stream, now)
         stream.told_full = stream.told_full or stream.queued >= QUEUE_FULL
@@ -167,7 +167,8 @@ def _cut(stream: StreamState, size: int) -> list[Bytes]:
             out.append(queue.popleft())
             size -= len(piece)
         else:
-            out.append(piece[:size])
-            queue[0] = piece[size:]
+            view = memoryview(piece)
+            out.append(view[:size])
+            queue[0] = view[size:]
             break
     return out

@@ -5,7 +5,7 @@ from collections import deque
 from typing import Protocol, TypeAlias
 
 from gateway.kit.errors import GatewayError, Remedy
-from gateway.tunnel.crumbs import is_crumb
+from gateway.tunnel.crumbs import append
 from gateway.tunnel.frames import Bytes, Reset
 from gateway.tunnel.limits import PREAMBLE, REPLY
 from gateway.tunnel.mux import Mux
@@ -212,20 +212,14 @@ class _Inbox:
     """The sink of those who read by awaiting."""
 
     def __init__(self) -> None:
-        self._pieces: deque[memoryview | bytearray] = deque()
+        self._pieces: deque[Bytes] = deque()
         self._ended = False
         self._fault: GatewayError | None = None
         self._news: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
 
     def came(self, payload: Bytes) -> None:
-        piece = memoryview(payload)
-        if not is_crumb(piece):
-            self._pieces.append(piece)
-        elif self._pieces and isinstance(last := self._pieces[-1], bytearray):
-            last += piece
-        else:
-            self._pieces.append(bytearray(piece))
+        append(self._pieces, payload)
         _wake(self._news)
 
     def ended(self) -> None:

@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+from gateway.tunnel.frames import Bytes
 from gateway.tunnel.limits import FIRST_WINDOW
 from gateway.tunnel.schedule import Lane
 from gateway.tunnel.windows import ReceiveWindow
@@ -17,7 +18,7 @@ class StreamState:
     window: ReceiveWindow
     credit: int = FIRST_WINDOW
     """Bytes the peer takes."""
-    queue: deque[memoryview] = field(default_factory=deque)
+    queue: deque[Bytes] = field(default_factory=deque)
     queued: int = 0
     flags: int = 0
     """SYN until the first frame is sent."""

@@ -88,9 +88,7 @@ MUTANTS = (
     Mutant("schedule.py", "self._in_a_row < GUARD", "True", "bulk starves"),
     Mutant("websocket.py", "self._key[shift:] + self._key[:shift]", "self._key", "masks slip", ("test_websocket.py",)),
     Mutant("websocket.py", "self._fragments += 1", "pass", "fragments without end", ("test_websocket.py",)),
-    Mutant(
-        "stream.py", "last += piece", "self._pieces.append(bytearray(piece))", "crumbs pile up", ("test_stream.py",)
-    ),
+    Mutant("crumbs.py", "last += piece", "pieces.append(bytearray(piece))", "crumbs pile up", ("test_stream.py",)),
     Mutant(
         "session.py",
         "if not self._streams and not self.mux.streams:",
