@@ -319,7 +319,7 @@ class Session:
 
     def _flush(self) -> None:
         self._send()
-        if not self._streams and not self.mux.streams:
+        if not self._streams:
             self._idle.set()
 
     def _send(self) -> None:

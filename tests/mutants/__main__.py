@@ -44,7 +44,7 @@ MUTANTS = (
     Mutant("outgoing.py", "min(limit, stream.credit)", "limit", "more is sent than there is credit for"),
     Mutant("outgoing.py", "stream.queued < QUEUE_LOW", "stream.queued < 0", "nobody is told of room"),
     Mutant(
-        "outgoing.py", "queue[0] = piece[size:]", "queue[0] = piece[size + 1 :]", "a byte is lost where a piece is cut"
+        "outgoing.py", "queue[0] = view[size:]", "queue[0] = view[size + 1 :]", "a byte is lost where a piece is cut"
     ),
     Mutant(
         "outgoing.py",
@@ -91,8 +91,8 @@ MUTANTS = (
     Mutant("crumbs.py", "last += piece", "pieces.append(bytearray(piece))", "crumbs pile up", ("test_stream.py",)),
     Mutant(
         "session.py",
-        "if not self._streams and not self.mux.streams:",
         "if not self._streams:",
+        "if self._streams is not None:",
         "a drain loses what is queued",
         ("test_session.py",),
     ),
