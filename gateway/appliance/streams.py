@@ -43,13 +43,11 @@ from gateway.tunnel.buckets import Bucket
 from gateway.tunnel.frames import Reset
 from gateway.tunnel.schedule import Lane
 from gateway.tunnel.splice import splice
-from gateway.tunnel.stream import Stream
+from gateway.tunnel.stream import Stream, farewell
 
 log = structlog.get_logger(__name__)
 
 DIAL_LIMIT: Final = 10.0
-FAREWELL: Final = 5.0
-"""Seconds in which whoever opened a refused stream is to end it."""
 REFUSALS_A_SECOND: Final = 2.0
 REFUSALS_AT_ONCE: Final = 500.0
 """Refusals beyond that are counted in the next one's line, as `untold`, and have none of their own."""
@@ -244,17 +242,7 @@ class StreamService:
 
     async def _refuse(self, visit: _Visit, error: GatewayError) -> None:
         await self._tell_of_refusal(visit, error)
-        stream = visit.stream
-        if stream.fault is not None:
-            return
-        stream.answer(contract.write(contract.refusal(error, connection_id=visit.id)))
-        stream.end()
-        try:
-            async with asyncio.timeout(FAREWELL):
-                while await stream.read():
-                    pass
-        except (TimeoutError, GatewayError):
-            stream.reset(Reset.REFUSED_POLICY)
+        await farewell(visit.stream, contract.write(contract.refusal(error, connection_id=visit.id)))
 
     async def _tell_of_refusal(self, visit: _Visit, error: GatewayError) -> None:
         act = self._telling(visit, error)

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.appliance import reach, streams
+from gateway.appliance import reach
 from gateway.appliance.room import Room
 from gateway.appliance.targets import Target
 from gateway.kit import loops, supervise
 from gateway.kit.errors import Remedy
 from gateway.kit.loops import Loop
+from gateway.tunnel import stream as tunnel_stream
 from gateway.tunnel.frames import Reset
 from gateway.tunnel.session import StreamRefusedError
 from gateway.tunnel.stream import Stream, StreamResetError
@@ -180,7 +181,7 @@ async def test_a_stream_that_the_opener_cuts_is_closed_and_told(tmp_path: Path) 
 
 
 async def test_a_refused_stream_that_nobody_ends_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "FAREWELL", 0.02)
+    monkeypatch.setattr(tunnel_stream, "FAREWELL", 0.02)
     async with site(tmp_path) as here:
         stream, reply = await here.ask(b"{}")
         assert reply.status == "refused"
