@@ -8,8 +8,8 @@ from pathlib import Path
 CORPUS = Path(__file__).parent / "corpus"
 ROOT = Path(__file__).parents[2]
 ONE_INPUT_SECONDS, MEGABYTES, LONGEST = 5, 512, 4096
-# A process keeps the peak memory of the one it replaced, and libFuzzer reads that peak: what a large test run once held would be
-# taken for a hoard of the target's. A shell between them forks, so that the count begins anew.
+# A process keeps the peak memory of the one it replaced, and libFuzzer reads that peak: what a large test run once held
+# would be taken for a hoard of the target's. A shell between them forks, so that the count begins anew.
 FORKED = ("sh", "-c", '"$@"; exit $?', "fuzz")
 
 
