@@ -10,6 +10,8 @@ from gateway.tunnel.limits import FIRST_WINDOW
 
 LARGEST_CREDIT = 2**32 - 1
 SHORTEST_ROUND_TRIP = 0.001
+WINDOWS_FREE = 4
+"""How many windows of a stream's new size must fit into what the budget has free, before it grows to that."""
 
 
 class Budget:
@@ -21,10 +23,9 @@ class Budget:
         self.limit = limit
         self.held = 0
 
-    @property
-    def allows_growth(self) -> bool:
-        """Whether windows may grow."""
-        return self.held * 2 < self.limit
+    def allows(self, window: int) -> bool:
+        """Tell whether a window may grow to that size: stalled streams may slow the others, never stop their growth."""
+        return window * WINDOWS_FREE <= self.limit - self.held
 
     @property
     def allows_streams(self) -> bool:
@@ -67,12 +68,9 @@ class ReceiveWindow:
         if self._read * 2 < self.size:
             return 0
         credit = self._read
-        if (
-            self.size < self._largest
-            and self._budget.allows_growth
-            and now - self._grown_at < 2 * max(round_trip, SHORTEST_ROUND_TRIP)
-        ):
-            growth = min(self.size, self._largest - self.size)
+        growth = min(self.size, self._largest - self.size)
+        quickly = now - self._grown_at < 2 * max(round_trip, SHORTEST_ROUND_TRIP)
+        if growth and quickly and self._budget.allows(self.size + growth):
             self.size += growth
             credit += growth
         self._read = 0

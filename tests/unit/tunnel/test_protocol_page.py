@@ -75,7 +75,7 @@ RULES: list[tuple[str, tuple[float, ...]]] = [
     (f"begins with credit for {N} bytes", (limits.FIRST_WINDOW,)),
     (f"A sum over {N} is", (windows.LARGEST_CREDIT,)),
     (f"round trips, up to {N} bytes", (DEFAULTS.window,)),
-    (f"half of the budget, {N} bytes", (DEFAULTS.budget,)),
+    (f"one part in {N} of what is free of the budget: {N} bytes", (windows.WINDOWS_FREE, DEFAULTS.budget)),
     *[(f"{N} | {word} |", (reason,)) for word, reason in {
         "unspecified": Reset.UNSPECIFIED,
         "refused policy": Reset.REFUSED_POLICY,

@@ -67,14 +67,18 @@ def test_a_window_grows_to_its_largest_and_no_further() -> None:
 
 
 @pytest.mark.attack(14)
-def test_no_window_grows_while_half_of_the_budget_is_held() -> None:
-    budget = Budget(MIB)
-    stalled, quick = (ReceiveWindow(budget, largest=4 * MIB, now=0.0) for _ in range(2))
-    budget.held = MIB // 2
-    stalled.received(1)
-    quick.received(FIRST_WINDOW // 2)
-    assert quick.read(FIRST_WINDOW // 2, now=0.0, round_trip=1.0) == FIRST_WINDOW // 2
-    assert quick.size == FIRST_WINDOW
+@pytest.mark.parametrize(("free", "size"), [(64, 4), (16, 4), (15, 2), (4, 1), (3, 0.5), (1.5, 0.25)])
+def test_a_window_grows_to_a_quarter_of_what_is_free_so_that_stalled_streams_do_not_hold_the_others_back(
+    free: float, size: float
+) -> None:
+    budget, now = Budget(64 * MIB), 0.0
+    budget.held = int((64 - free) * MIB)
+    quick = ReceiveWindow(budget, largest=4 * MIB, now=0.0)
+    for _ in range(40):
+        piece = quick.size // 2
+        quick.received(piece)
+        quick.read(piece, now=now, round_trip=0.05)
+    assert quick.size == int(size * MIB)
 
 
 @pytest.mark.attack(15)
