@@ -5,8 +5,10 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from gateway.contract.accounts import SealingKey
 from gateway.contract.clusters import ClusterPhase, ClusterSpec, Machine
 from gateway.contract.commands import Command
+from gateway.contract.conditions import Condition
 from gateway.contract.events import EventBody
 from gateway.contract.inventory import Inventory
 from gateway.contract.pairing import PairingResult
@@ -94,6 +96,22 @@ class Token:
     used_at: datetime | None
     used_by: str | None
     result: PairingResult | None
+    repairs: UUID | None = None
+    confirm: bool = False
+
+
+class Standing(StrEnum):
+    """What the console lets a gateway do."""
+
+    ACTIVE = "active"
+    UNCONFIRMED = "unconfirmed"
+    """Paired, and waiting for a person who compares fingerprints: it may connect, and do nothing."""
+    PAUSED = "paused"
+    """Its machine has changed: it may connect, and gets no commands and no streams until a person has looked."""
+    QUARANTINED = "quarantined"
+    """There are two of it: it may not connect until a person has said which is the right one."""
+    REVOKED = "revoked"
+    """It may not connect until it is paired anew in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +132,14 @@ class Gateway:
     targets: tuple[OfferedTarget, ...]
     problem: Problem | None
     acknowledged: int
+    device_key: str
+    standing: Standing
+    conditions: tuple[Condition, ...]
+    next_serial: int | None
+    epoch: int
+    system_uuid: UUID | None
+    trust_version: int
+    sealing_key: SealingKey | None
 
 
 @dataclass(frozen=True, slots=True)

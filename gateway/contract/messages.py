@@ -10,6 +10,12 @@
         | -- report --------------------------------> |   numbered events, until acknowledged
         | <--------------------------- acknowledge -- |   said after they are on the console's disk
         | -- offers --------------------------------> |   what is here to be used, when that has changed (version 2)
+        | -- renew ---------------------------------> |   the next certificate, please (version 3)
+        | <-------------- renewed | renewal refused -- |
+        | <--------------------------------- trust -- |   whom to trust as the console, when that has changed
+        | -- trust kept ----------------------------> |   said after it is on the appliance's disk
+        | <------------------------------ accounts -- |   the cloud accounts that are sealed to the gateway
+        | -- resealed ------------------------------> |   a new key to seal to
 """
 
 from typing import Annotated, Any, Literal
@@ -17,10 +23,13 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter
 
+from gateway.contract.accounts import Resealed, SealedAccounts, SealingKey
 from gateway.contract.events import Event
+from gateway.contract.identity import Hardware, Renew, RenewalRefused, Renewed
 from gateway.contract.problems import Problem
 from gateway.contract.shapes import Report
 from gateway.contract.streams import OfferedTarget
+from gateway.contract.trust import TrustBundle
 
 MESSAGE_LIMIT = 256 * 1024
 """Bytes of the largest message; a larger one ends the connection."""
@@ -30,6 +39,7 @@ REPORT_EVENTS = 100
 
 MOST_ACCOUNTS = 1000
 MOST_TARGETS = 1000
+MOST_OPEN = 1000
 
 GrantKeyText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
 """An Ed25519 public key, base64url."""
@@ -49,6 +59,13 @@ class Hello(Report):
         default_factory=list, max_length=MOST_TARGETS, description="what streams may be opened to, since version 2"
     )
     next_event: int = Field(ge=1, description="number the next new event will have")
+    epoch: int = Field(default=1, ge=1, description="the epoch the appliance was last told, since version 3")
+    open_commands: list[UUID] = Field(
+        default_factory=list, max_length=MOST_OPEN, description="commands in its journal that have not ended"
+    )
+    hardware: Hardware = Field(default_factory=Hardware)
+    trust_version: int = Field(default=0, ge=0, description="version of the trust bundle it keeps; 0 for none")
+    sealing_key: SealingKey | None = Field(default=None, description="what credentials are sealed to")
 
 
 class Welcome(Report):
@@ -61,6 +78,16 @@ class Welcome(Report):
     grant_key: GrantKeyText | None = Field(
         default=None, description="public key of the grants that streams come with, since version 2"
     )
+    epoch: int = Field(
+        default=1,
+        ge=1,
+        description="higher than the appliance's when the console found it put back to an older state: it then goes "
+        "on counting behind `acknowledged`, and drops `ended_commands`; since version 3",
+    )
+    ended_commands: list[UUID] = Field(
+        default_factory=list, max_length=MOST_OPEN, description="of the appliance's open commands, those that are over"
+    )
+    trust: TrustBundle | None = Field(default=None, description="when the appliance's is older")
 
 
 class Deliver(Report):
@@ -101,6 +128,20 @@ class Offers(Report):
     targets: list[OfferedTarget] = Field(max_length=MOST_TARGETS)
 
 
+class Trust(Report):
+    """Whom to trust as the console has changed."""
+
+    type: Literal["trust"] = "trust"
+    trust: TrustBundle
+
+
+class TrustKept(Report):
+    """The bundle of that version is on the appliance's disk."""
+
+    type: Literal["trust_kept"] = "trust_kept"
+    version: int = Field(ge=1)
+
+
 class Acknowledge(Report):
     """Every event up to this number is on the console's disk."""
 
@@ -108,8 +149,12 @@ class Acknowledge(Report):
     number: int = Field(ge=0)
 
 
-FromAppliance = Annotated[Hello | Accepted | Rejected | ReportEvents | Offers, Field(discriminator="type")]
-FromConsole = Annotated[Welcome | Deliver | Acknowledge, Field(discriminator="type")]
+FromAppliance = Annotated[
+    Hello | Accepted | Rejected | ReportEvents | Offers | Renew | TrustKept | Resealed, Field(discriminator="type")
+]
+FromConsole = Annotated[
+    Welcome | Deliver | Acknowledge | Renewed | RenewalRefused | Trust | SealedAccounts, Field(discriminator="type")
+]
 
 from_appliance: TypeAdapter[FromAppliance] = TypeAdapter(FromAppliance)
 from_console: TypeAdapter[FromConsole] = TypeAdapter(FromConsole)

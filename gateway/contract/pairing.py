@@ -5,12 +5,11 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
+from gateway.contract.identity import JoinState
 from gateway.contract.shapes import Name, Report, Wish
+from gateway.contract.trust import Nonce, Pem, Signature, TrustBundle
 
-Nonce = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Signature = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/=]{1,256}$")]
 TokenId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{20}$")]
-Pem = Annotated[str, StringConstraints(max_length=16384)]
 
 
 class PairingStart(Wish):
@@ -47,4 +46,6 @@ class PairingResult(Report):
     gateway_name: Name
     certificate: Pem = Field(description="the appliance's TLS certificate with its chain, PEM")
     trust: Pem = Field(description="the console's certificate authority, PEM")
+    bundle: TrustBundle | None = None
+    join: JoinState | None = None
     tunnel: str = Field(max_length=512, description="where the tunnel ends, wss://host:port/…")

@@ -12,10 +12,12 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from gateway.console.errors import GatewayUnknownError
-from gateway.console.records import Gateway
+from gateway.console.records import Gateway, Standing
 from gateway.console.store.reading import read, read_problem
 from gateway.console.store.scope import Within
 from gateway.console.store.tables import gateways as table
+from gateway.contract.accounts import SealingKey
+from gateway.contract.conditions import Condition
 from gateway.contract.messages import Hello
 from gateway.contract.problems import Problem
 from gateway.contract.streams import OfferedTarget
@@ -155,7 +157,21 @@ def _gateway(row: Row[Any]) -> Gateway:
         targets=_targets(row),
         problem=read_problem(row.problem, what=f"the problem of gateway {row.name!r}"),
         acknowledged=row.acknowledged,
+        device_key=row.device_key,
+        standing=Standing(row.standing),
+        conditions=tuple(read(Condition, one, what=f"a condition of gateway {row.name!r}") for one in row.conditions),
+        next_serial=int(row.next_serial, 16) if row.next_serial else None,
+        epoch=row.epoch,
+        system_uuid=row.system_uuid,
+        trust_version=row.trust_version,
+        sealing_key=_sealing_key(row),
     )
+
+
+def _sealing_key(row: Row[Any]) -> SealingKey | None:
+    if row.sealing_key is None:
+        return None
+    return read(SealingKey, row.sealing_key, what=f"the sealing key of gateway {row.name!r}")
 
 
 def _targets(row: Row[Any]) -> tuple[OfferedTarget, ...]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     Uuid,
+    false,
 )
 
 schema = MetaData(
@@ -115,8 +117,29 @@ gateways = Table(
     _tenant(),
     Column("name", NAME, nullable=False),
     Column("device_key", Text, nullable=False),
+    # active, unconfirmed, paused, quarantined or revoked: what the console lets the gateway do.
+    Column("standing", String(20), nullable=False, server_default="active"),
+    # Conditions of its identity, as they are shown: what is the matter, since when, and what to do.
+    Column("conditions", DOCUMENT, nullable=False, server_default="[]"),
     Column("certificate_serial", String(48), nullable=False),
     Column("certificate_until", Instant, nullable=False),
+    # Issued and not shown yet; the current one dies when it is. The answer is kept for who lost it.
+    Column("next_serial", String(48)),
+    Column("next_until", Instant),
+    Column("next_request", LargeBinary(32)),
+    Column("next_answer", DOCUMENT),
+    # The join state: its number, the key that proves it, and the key before, for an answer that was lost.
+    Column("join_number", BigInteger, nullable=False, server_default="0"),
+    Column("join_key", LargeBinary(32)),
+    Column("join_key_before", LargeBinary(32)),
+    # Set when a person has said that whoever has the device key is the right one: the next join proof is not asked for.
+    Column("join_waived", Boolean, nullable=False, server_default=false()),
+    Column("epoch", BigInteger, nullable=False, server_default="1"),
+    Column("system_uuid", Uuid),
+    Column("trust_version", Integer, nullable=False, server_default="0"),
+    Column("sealing_key", DOCUMENT),
+    # Recoveries from before do not count against the budget.
+    Column("recoveries_forgiven_at", Instant),
     Column("paired_at", Instant, nullable=False),
     Column("connected_since", Instant),
     Column("last_seen_at", Instant),
@@ -140,12 +163,54 @@ registration_tokens = Table(
     Column("gateway_name", NAME, nullable=False),
     Column("public_key", LargeBinary(32), nullable=False),
     Column("author", String(255), nullable=False),
+    # Set for a token that pairs a gateway anew which is there already.
+    Column("repairs", Uuid),
+    # Whether a person has to compare fingerprints before the gateway may do anything.
+    Column("confirm", Boolean, nullable=False, server_default=false()),
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("revoked_at", Instant),
     Column("used_at", Instant),
     Column("used_by", Text),
     Column("result", DOCUMENT),
+)
+
+spent_certificates = Table(
+    "spent_certificates",
+    schema,
+    # No foreign key: that a certificate was replaced is remembered longer than the gateway.
+    Column("gateway_id", Uuid, primary_key=True),
+    Column("serial", String(48), primary_key=True),
+    _tenant(),
+    Column("spent_at", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+)
+
+recoveries = Table(
+    "recoveries",
+    schema,
+    Column("id", Uuid, primary_key=True),
+    _tenant(),
+    Column("gateway_id", Uuid, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("address", String(255), nullable=False),
+    Index(None, "gateway_id", "at"),
+)
+
+sealed_accounts = Table(
+    "sealed_accounts",
+    schema,
+    Column("gateway_id", Uuid, ForeignKey("gateways.id"), primary_key=True),
+    Column("name", NAME, primary_key=True),
+    _tenant(),
+    Column("kind", String(20), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("key_id", String(64), nullable=False),
+    # Sealed to the gateway's key: nothing here, and nothing in a copy of it, opens it.
+    Column("sealed", Text, nullable=False),
+    Column("author", String(255), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
 )
 
 clusters = Table(

@@ -65,4 +65,6 @@ def _token(row: Row[Any]) -> Token:
         used_at=row.used_at,
         used_by=row.used_by,
         result=read(PairingResult, row.result, what=f"the registration token {row.id}") if row.result else None,
+        repairs=row.repairs,
+        confirm=row.confirm,
     )

@@ -1,0 +1,51 @@
+"""This file is cloud accounts as they cross the wire: sealed to the gateway, opened nowhere else.
+
+What is sealed and how is in `identity.sealing`; the console stores and passes on what it cannot read.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from gateway.contract.shapes import Name, Report
+from gateway.contract.trust import Digest, Pem, Signature
+
+MOST_SEALED = 1000
+
+Base64 = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/=]*$")]
+
+
+class SealingKey(Report):
+    """The public key that credentials for a gateway are sealed to, and its device key's word that it is its own."""
+
+    id: Digest = Field(description="SHA-256 of `public`")
+    suite: str = Field(max_length=60, description="the HPKE suite, by the names of RFC 9180's registry")
+    public: Base64 = Field(max_length=4096)
+    made_at: AwareDatetime
+    device_key: Pem
+    signature: Signature = Field(description="by the device key, over suite, public and made_at")
+
+
+class SealedAccount(Report):
+    """A cloud account that only the gateway can open."""
+
+    name: Name
+    kind: Literal["vsphere"] = "vsphere"
+    version: int = Field(ge=1, description="grows with each change of the account, not when it is sealed anew")
+    key_id: Digest
+    sealed: Base64 = Field(max_length=65536)
+
+
+class SealedAccounts(Report):
+    """Every account that the console keeps for a gateway, whole: what is not in it is not kept any more."""
+
+    type: Literal["accounts"] = "accounts"
+    accounts: list[SealedAccount] = Field(max_length=MOST_SEALED)
+
+
+class Resealed(Report):
+    """The gateway has a new sealing key; accounts that it had sealed to an older one come with it, sealed anew."""
+
+    type: Literal["resealed"] = "resealed"
+    key: SealingKey
+    accounts: list[SealedAccount] = Field(default_factory=list, max_length=MOST_SEALED)
