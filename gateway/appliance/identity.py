@@ -2,25 +2,41 @@
 
 ::
 
-    identity/device.key    who this appliance is, for ever
-             tls.key       the key of the certificate
-             tls.pem       the certificate with its chain
-             trust.pem     the console's certificate authority
-             paired.json   written last: with it the appliance is paired
+    identity/devices/1/device.key     who this appliance is, until it is paired anew in its own place
+             certificates/7/tls.key   the key of the certificate in use
+                            tls.pem   the certificate with its chain
+                          8/…         the next one, asked for and not granted yet: tls.key, request.pem
+             joined.json              which of them are in use, and all that the console has given with them
+
+Whatever changes is written beside what is in use; the one rename that puts joined.json in place switches to all of it.
+A cut at any moment leaves the whole old identity or the whole new one. What is not in use any more goes later.
 """
 
+import shutil
 import ssl
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from cryptography import x509
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from gateway.contract.identity import Granted, JoinState
 from gateway.contract.pairing import PairingResult
+from gateway.contract.trust import TrustBundle
 from gateway.identity import authority, keys, tls
+from gateway.identity.keys import KeyUnreadableError
 from gateway.identity.pairing import Candidate
 from gateway.kit import files
 from gateway.kit.errors import GatewayError, Remedy
+from gateway.kit.files import FileNotPrivateError
+
+FLOOR_EVERY = timedelta(hours=1)
+"""By how much the console's time has to be ahead of what is on the disk before it is written again."""
+
+JOINED = "joined.json"
 
 
 class NotPairedError(GatewayError):
@@ -28,6 +44,12 @@ class NotPairedError(GatewayError):
 
     code = "appliance.not_paired"
     remedy = Remedy.OPERATOR
+
+
+class GrantWrongError(GatewayError):
+    """The console granted a certificate for a key that this appliance has not asked for."""
+
+    code = "identity.grant_wrong"
 
 
 class Paired(BaseModel):
@@ -41,11 +63,36 @@ class Paired(BaseModel):
     tunnel: str
 
 
+class Joined(Paired):
+    """Everything that a certificate comes with, and which of the kept keys are in use."""
+
+    device: int = Field(ge=1)
+    certificate: int = Field(ge=1)
+    trust: TrustBundle
+    join: JoinState
+    epoch: int = Field(default=1, ge=1)
+    token_id: str | None = Field(default=None, description="of the token that it was paired with")
+    told: AwareDatetime | None = Field(default=None, description="the latest time that the console has told")
+
+    @property
+    def paired(self) -> Paired:
+        """With whom, without the rest."""
+        return Paired(
+            gateway_id=self.gateway_id, gateway_name=self.gateway_name, console=self.console, tunnel=self.tunnel
+        )
+
+    @property
+    def roots(self) -> str:
+        """The roots that may vouch for the console, PEM."""
+        return "".join(root if root.endswith("\n") else f"{root}\n" for root in self.trust.roots)
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The identity directory below the appliance's state."""
 
     directory: Path
+    _changing: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
 
     @classmethod
     def open(cls, state: Path) -> "Identity":
@@ -53,43 +100,182 @@ class Identity:
         return cls(files.make_private_directory(state / "identity"))
 
     def candidate(self) -> Candidate:
-        """Return the keys to pair with; made at the first call, the same ones ever after."""
-        device = keys.keep(self.directory / "device.key")
-        request = authority.certificate_request(keys.keep(self.directory / "tls.key"))
-        return Candidate(device, request)
+        """Return the keys to pair with: the same ones at every attempt, and others than those in use if there are any.
 
-    def store(self, result: PairingResult, *, trust: str, console: str) -> Paired:
-        """Keep what pairing brought, and the authority it was done with; the file that says so is written last."""
-        files.write_whole(self.directory / "tls.pem", result.certificate.encode())
-        files.write_whole(self.directory / "trust.pem", trust.encode())
-        paired = Paired(
-            gateway_id=result.gateway_id, gateway_name=result.gateway_name, console=console, tunnel=result.tunnel
-        )
-        files.write_whole(self.directory / "paired.json", paired.model_dump_json().encode())
-        return paired
+        An appliance that is paired anew in its own place may have been copied: nothing of the old identity stays.
+        """
+        known = self.joined()
+        device, certificate = (known.device + 1, known.certificate + 2) if known is not None else (1, 1)
+        made = files.make_private_directory(self._device(device).parent)
+        return Candidate(keys.keep(made / "device.key"), self._request(certificate))
 
-    def paired(self) -> Paired | None:
-        """Return with whom the appliance is paired, or None."""
+    def store(self, result: PairingResult, *, console: str, token_id: str | None = None) -> Paired:
+        """Keep what pairing brought for `candidate`'s keys. Raises GrantWrongError."""
+        with self._changing:
+            known = self.joined()
+            joined = Joined(
+                gateway_id=result.gateway_id,
+                gateway_name=result.gateway_name,
+                console=console,
+                tunnel=result.tunnel,
+                device=1 if known is None else known.device + 1,
+                certificate=self._kept(result.certificate),
+                trust=result.bundle,
+                join=result.join,
+                token_id=token_id,
+                told=result.server_time,
+            )
+            return self._switch(joined).paired
+
+    def joined(self) -> Joined | None:
+        """Return all that is kept of the pairing, or None. Raises NotPairedError when it is damaged."""
+        path = self.directory / JOINED
         try:
-            return Paired.model_validate_json((self.directory / "paired.json").read_bytes())
+            return Joined.model_validate_json(files.read_private(path))
         except FileNotFoundError:
             return None
-        except ValidationError as fault:
-            raise NotPairedError(f"{self.directory}/paired.json is damaged: pair the appliance again") from fault
+        except (ValidationError, FileNotPrivateError, OSError) as fault:
+            raise NotPairedError(f"{path} is damaged: pair the appliance again") from fault
+
+    def paired(self) -> Paired | None:
+        """Return with whom the appliance is paired, or None. Raises NotPairedError when that is damaged."""
+        known = self.joined()
+        return None if known is None else known.paired
+
+    def member(self) -> Joined:
+        """Return all that is kept of the pairing. Raises NotPairedError."""
+        known = self.joined()
+        if known is None:
+            raise NotPairedError("this appliance is not paired: make a token with `pcg token create`")
+        return known
+
+    def device(self) -> keys.PrivateKey:
+        """Return the device key in use. Raises NotPairedError or KeyUnreadableError."""
+        return keys.read(self._device(self.member().device))
 
     def trust(self) -> str:
-        """Return the console's authority (PEM); nothing where it cannot be read, as `tls` will say."""
+        """Return the console's roots (PEM); nothing where they cannot be read, as `tls` will say."""
         try:
-            text = (self.directory / "trust.pem").read_text()
+            text = self.member().roots
             tls.client(text)
-        except (OSError, ValueError):
+        except (NotPairedError, OSError, ValueError):
             return ""
         return text
 
     def tls(self) -> ssl.SSLContext:
         """Return the context with which the appliance calls its console. Raises NotPairedError."""
+        known = self.member()
+        certificate, key = self._certificate(known.certificate), self._key(known.certificate)
         try:
-            trust = (self.directory / "trust.pem").read_text()
-            return tls.client(trust, certificate=self.directory / "tls.pem", key=self.directory / "tls.key")
-        except (OSError, ValueError) as fault:  # ssl.SSLError is an OSError, what is no text or empty a ValueError
+            for one in (certificate, key):
+                files.read_private(one)
+            return tls.client(known.roots, certificate=certificate, key=key)
+        except (OSError, ValueError, FileNotPrivateError) as fault:  # ssl.SSLError is an OSError
             raise NotPairedError("the appliance's certificate cannot be read: pair the appliance again") from fault
+
+    def certificate(self) -> x509.Certificate:
+        """Return the certificate in use. Raises NotPairedError."""
+        try:
+            return x509.load_pem_x509_certificate(files.read_private(self._certificate(self.member().certificate)))
+        except (OSError, ValueError, FileNotPrivateError) as fault:
+            raise NotPairedError("the appliance's certificate cannot be read: pair the appliance again") from fault
+
+    def next_request(self) -> str:
+        """Return the request for the next certificate, PEM: the same one until it is granted."""
+        self.tidy()
+        return self._request(self.member().certificate + 1)
+
+    def granted(self, granted: Granted, *, told: datetime | None = None) -> Joined:
+        """Keep the certificate for `next_request`, and use it and all that came with it from now on.
+
+        `told`, if given, is the console's time from now on, also if it was thought to be later. Raises GrantWrongError.
+        """
+        with self._changing:
+            known = self.member()
+            trust = granted.trust if granted.trust.version >= known.trust.version else known.trust
+            number = self._kept(granted.certificate)
+            return self._change(certificate=number, trust=trust, join=granted.join, told=told or known.told)
+
+    def trusting(self, bundle: TrustBundle) -> Joined:
+        """Keep a newer trust bundle; an older one changes nothing."""
+        with self._changing:
+            known = self.member()
+            return self._change(trust=bundle) if bundle.version > known.trust.version else known
+
+    def in_epoch(self, epoch: int) -> Joined:
+        """Keep the epoch that the console has told."""
+        with self._changing:
+            known = self.member()
+            return self._change(epoch=epoch) if epoch != known.epoch else known
+
+    def told(self, time: datetime) -> Joined:
+        """Keep the time that the console has told, if it is later by an hour than what is kept."""
+        with self._changing:
+            known = self.member()
+            late = known.told is None or time >= known.told + FLOOR_EVERY
+            return self._change(told=time) if late else known
+
+    def tidy(self) -> None:
+        """Remove the keys and certificates that are not in use any more; what is asked for stays."""
+        with self._changing:
+            known = self.member()
+            used = known.certificate
+            _remove_others(self.directory / "certificates", {used, used + 1, used + 2})
+            _remove_others(self.directory / "devices", {known.device, known.device + 1})
+            for torn in self.directory.glob(f".{JOINED}.*"):
+                torn.unlink(missing_ok=True)
+
+    def _change(self, **update: object) -> Joined:
+        return self._switch(self.member().model_copy(update=update))
+
+    def _switch(self, joined: Joined) -> Joined:
+        files.write_whole(self.directory / JOINED, joined.model_dump_json().encode())
+        return joined
+
+    def _request(self, number: int) -> str:
+        files.make_private_directory(self._key(number).parent)
+        path, key = self._key(number).with_name("request.pem"), keys.keep(self._key(number))
+        if not path.exists():  # each request for a key is another one, and the console goes by what it has seen before
+            files.write_whole(path, authority.certificate_request(key).encode())
+        try:
+            return files.read_private(path).decode()
+        except (OSError, ValueError, FileNotPrivateError) as fault:
+            raise KeyUnreadableError(f"the certificate request {path} cannot be read", path=str(path)) from fault
+
+    def _kept(self, certificate: str) -> int:
+        """Write a certificate beside the key it was asked for with; return their number. Raises GrantWrongError."""
+        try:
+            wanted = x509.load_pem_x509_certificate(certificate.encode()).public_key()
+        except ValueError:
+            wanted = None
+        for number in _numbers(self.directory / "certificates"):
+            if wanted is not None and self._public_key(number) == wanted:
+                files.write_whole(self._certificate(number), certificate.encode())
+                return number
+        raise GrantWrongError("the console granted a certificate for a key that this appliance has not asked for")
+
+    def _public_key(self, number: int) -> keys.PublicKey | None:
+        try:
+            return keys.read(self._key(number)).public_key()
+        except KeyUnreadableError:
+            return None
+
+    def _device(self, number: int) -> Path:
+        return self.directory / "devices" / str(number) / "device.key"
+
+    def _key(self, number: int) -> Path:
+        return self.directory / "certificates" / str(number) / "tls.key"
+
+    def _certificate(self, number: int) -> Path:
+        return self.directory / "certificates" / str(number) / "tls.pem"
+
+
+def _numbers(directory: Path) -> list[int]:
+    """Return the numbers that things are kept under, the newest first."""
+    found = [int(one.name) for one in directory.iterdir() if one.name.isdecimal()] if directory.is_dir() else []
+    return sorted(found, reverse=True)
+
+
+def _remove_others(directory: Path, kept: set[int]) -> None:
+    for number in set(_numbers(directory)) - kept:
+        shutil.rmtree(directory / str(number))

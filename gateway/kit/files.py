@@ -1,7 +1,9 @@
 """This file is how files are written: whole or not at all, and private if secret."""
 
+import errno
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,13 @@ class DirectoryNotPrivateError(GatewayError):
     """A directory that must be ours alone is open to others or is not a directory."""
 
     code = "files.not_private"
+    remedy = Remedy.OPERATOR
+
+
+class FileNotPrivateError(GatewayError):
+    """A file that must be ours alone is open to others, or is a link."""
+
+    code = "files.not_private_file"
     remedy = Remedy.OPERATOR
 
 
@@ -66,6 +75,27 @@ def write_whole(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) -> None
         Path(temporary).unlink(missing_ok=True)
         raise
     flush_directory(path.parent)
+
+
+def read_private(path: Path) -> bytes:
+    """Return what is in a file that must be ours alone. A link is not followed.
+
+    Raises FileNotPrivateError when it is a link, no file, another's or open to others; OSError travels upwards.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as fault:
+        if fault.errno == errno.ELOOP:
+            raise FileNotPrivateError(f"{path} is a link: put the file itself there", path=str(path)) from fault
+        raise
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise FileNotPrivateError(
+                f"{path} must be a file of yours that is closed to others: chown it to yourself and chmod 0600",
+                path=str(path),
+            )
+        return file.read()
 
 
 def flush_directory(path: Path) -> None:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from cryptography import x509
-
 from gateway.appliance import outward
 from gateway.appliance.doctor.verdicts import May
 from gateway.appliance.identity import Identity, NotPairedError
@@ -64,11 +62,7 @@ class Subject:
         """Return when the appliance's certificate ends. Raises NotPairedError when it cannot be read."""
         if self.identity is None:
             raise NotPairedError
-        try:
-            pem = (self.identity.directory / "tls.pem").read_bytes()
-            return x509.load_pem_x509_certificate(pem).not_valid_after_utc
-        except (OSError, ValueError) as fault:
-            raise NotPairedError("the appliance's certificate cannot be read: pair the appliance again") from fault
+        return self.identity.certificate().not_valid_after_utc
 
 
 def paired(settings: ApplianceSettings) -> Subject:
