@@ -147,7 +147,7 @@ def _rooms(
         store=store,
         fleet=Fleet(store, bells, clock=clock),
         pairing=Pairing(store, authority, challenger, tunnel=reached.tunnel, clock=clock),
-        tokens=Tokens(store, url=reached.api, pin=authority.pin, clock=clock),
+        tokens=Tokens(store, url=reached.api, pins=lambda: authority.pins, clock=clock),
         doorkeeper=Doorkeeper(store, clock=clock),
         authority=authority,
         watchers=Watchers(bells),
@@ -191,7 +191,7 @@ async def _tunnel_end(
     *,
     lobby: Lobby,
 ) -> AsyncIterator[int]:
-    context = _tls(settings, clients=authority.trust)
+    context = _tls(settings, clients=authority.clients)
     async with AsyncExitStack() as stack:
         end = accepting(
             settings.listen,
@@ -241,7 +241,7 @@ def _reached(settings: ConsoleSettings, authority: Authority, *, door: socket.so
     return Reached(
         f"https://{host}:{port}",
         f"wss://{host}:{tunnel_port}/",
-        read_authority(authority.trust, source="the console").pin_text,
+        read_authority(authority.root, source="the console").pin_text,
     )
 
 

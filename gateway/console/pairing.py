@@ -160,7 +160,7 @@ class Pairing:
             gateway_id=gateway,
             gateway_name=token.gateway_name,
             certificate=issued.pem,
-            trust=self._authority.trust,
+            trust=self._authority.root,
             tunnel=self._tunnel,
         )
         await tokens.used(rows, token.id, by=finish.device_key, result=result, now=now)

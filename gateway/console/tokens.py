@@ -1,6 +1,7 @@
 """This file is registration tokens: made, shown once, listed, revoked."""
 
 import secrets
+from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -18,12 +19,12 @@ log = structlog.get_logger(__name__)
 
 
 class Tokens:
-    """The registration tokens of every tenant. `url` and `pin` say where the console is and how to know it."""
+    """The registration tokens of every tenant. `url` and `pins` say where the console is and how to know it."""
 
-    def __init__(self, store: Store, *, url: str, pin: bytes, clock: Clock) -> None:
+    def __init__(self, store: Store, *, url: str, pins: Callable[[], tuple[bytes, ...]], clock: Clock) -> None:
         self._store = store
         self._url = url
-        self._pin = pin
+        self._pins = pins
         self._clock = clock
 
     async def make(self, scope: Scope, gateway: str, *, life: timedelta, author: str) -> tuple[Token, str]:
@@ -31,7 +32,7 @@ class Tokens:
         now = self._clock.now()
         # The token's text counts in whole minutes; the row must not outlive what the text says.
         expires_at = (now + life).replace(second=0, microsecond=0)
-        made = RegistrationToken(self._url, secrets.token_bytes(10), secrets.token_bytes(32), (self._pin,), expires_at)
+        made = RegistrationToken(self._url, secrets.token_bytes(10), secrets.token_bytes(32), self._pins(), expires_at)
         token = Token(
             id=made.id,
             tenant=scope.tenant,

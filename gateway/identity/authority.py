@@ -1,26 +1,39 @@
-"""This file is the console's certificate authority: it signs the console's own certificate and the appliances'."""
+"""This file is the console's certificate authority: it signs the console's own certificate and the appliances'.
 
-import hashlib
+Its directory is `vault`'s, its phases are `rotation`'s. A root's key is needed for the steps of a rotation and for new
+intermediates only: it may lie elsewhere in between.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from ipaddress import ip_address
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
-from gateway.identity import keys
+from gateway.contract.trust import Successions, TrustBundle
+from gateway.identity import certificates, keys, rotation, succession
+from gateway.identity.certificates import GATEWAY_URI, LEAF_LIFE, spki_pin
+from gateway.identity.rotation import State
+from gateway.identity.vault import AuthorityDamagedError, Chain, Vault, is_below
 from gateway.kit import files
 from gateway.kit.errors import GatewayError, Remedy
 
-BACKDATED = timedelta(minutes=5)
-"""Certificates begin a little in the past, for clocks that are a little behind."""
-
-AUTHORITY_LIFE = timedelta(days=3650)
-LEAF_LIFE = timedelta(days=365)
-GATEWAY_URI = "urn:pcg:gateway:"
+__all__ = [
+    "GATEWAY_URI",
+    "LEAF_LIFE",
+    "Authority",
+    "AuthorityDamagedError",
+    "Issued",
+    "RequestRefusedError",
+    "certificate_request",
+    "gateway_of",
+    "spki_pin",
+]
 
 
 class RequestRefusedError(GatewayError):
@@ -30,16 +43,9 @@ class RequestRefusedError(GatewayError):
     remedy = Remedy.CALLER
 
 
-class AuthorityDamagedError(GatewayError):
-    """The console's certificate authority is not whole."""
-
-    code = "identity.authority_damaged"
-    remedy = Remedy.OPERATOR
-
-
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate that was just signed; `pem` is the leaf followed by the authority."""
+    """A certificate that was just signed; `pem` is the leaf followed by the intermediate."""
 
     pem: str
     serial: int
@@ -47,91 +53,164 @@ class Issued:
 
 
 class Authority:
-    """A root key and certificate in a private directory. `open` makes them where there are none."""
+    """The authority in a private directory. `open` makes it where there is none.
 
-    def __init__(self, key: keys.PrivateKey, certificate: x509.Certificate) -> None:
-        self._key = key
-        self._certificate = certificate
+    What it says is what was read last: `reload` looks whether another process has changed it meanwhile.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._seen = vault.seen()
+        self._chain: Chain = vault.read()
 
     @classmethod
     def open(cls, directory: Path, *, now: datetime) -> "Authority":
-        """Read the authority in `directory`, or make one, valid for ten years from `now`.
+        """Read the authority in `directory`, or make one, whose root is valid for ten years from `now`.
 
-        Raises AuthorityDamagedError when key and certificate are not each other's: a new key would be trusted by
-        no appliance.
+        Raises AuthorityDamagedError when it is not whole: a new one would be trusted by no appliance.
         """
-        files.make_private_directory(directory)
-        path = directory / "authority.pem"
-        if path.exists() and not (directory / "authority.key").exists():
-            raise AuthorityDamagedError(f"{directory} has lost authority.key: restore it from a copy")
-        key = keys.keep(directory / "authority.key")
-        if not path.exists():
-            files.write_whole(path, _self_signed(key, now).public_bytes(serialization.Encoding.PEM), mode=0o644)
-        return cls(key, _matching(path, key))
+        vault = Vault(files.make_private_directory(directory))
+        with vault.held():
+            if vault.is_empty:
+                root, signer = vault.make_root(now)
+                intermediate, _ = vault.make_intermediate(signer, now)
+                vault.write(State(current=root, intermediates=(intermediate,)))
+            made = cls(vault)
+            made._tidy()
+        return made
 
     @property
-    def trust(self) -> str:
-        """The authority's certificate in PEM: what others put their trust in."""
-        return self._certificate.public_bytes(serialization.Encoding.PEM).decode()
+    def state(self) -> State:
+        """Where the rotation stands."""
+        return self._chain.state
+
+    @property
+    def trust(self) -> TrustBundle:
+        """The roots that appliances are to trust."""
+        return TrustBundle(version=self.state.version, roots=[certificates.pem(one) for one in self._chain.roots])
+
+    @property
+    def root(self) -> str:
+        """The current root in PEM: one certificate."""
+        return certificates.pem(self._chain.roots[0])
+
+    @property
+    def clients(self) -> str:
+        """The roots below which appliances' certificates are taken, in PEM."""
+        return "".join(self.trust.roots)
 
     @property
     def pin(self) -> bytes:
-        """SHA-256 of the authority's SubjectPublicKeyInfo: what a registration token carries."""
-        return spki_pin(self._certificate)
+        """SHA-256 of the current root's SubjectPublicKeyInfo."""
+        return spki_pin(self._chain.roots[0])
+
+    @property
+    def pins(self) -> tuple[bytes, ...]:
+        """The pins that registration tokens carry: the current root's, and the next one's once it is handed on."""
+        known = self._chain.roots if self.state.phase is rotation.Phase.HANDED_ON else self._chain.roots[:1]
+        return tuple(spki_pin(one) for one in known)
+
+    @property
+    def successions(self) -> Successions:
+        """How the roots have followed one another, for whoever has missed it."""
+        return Successions(steps=list(self.state.steps), trust=self.trust)
 
     def sign_gateway(self, request_pem: str, gateway: UUID, *, now: datetime) -> Issued:
         """Sign an appliance's client certificate. What the request says about its subject is ignored.
 
         Raises RequestRefusedError.
         """
-        public_key = _requested_key(request_pem)
-        usage = ExtendedKeyUsageOID.CLIENT_AUTH
-        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"{GATEWAY_URI}{gateway}")]
-        return self._sign(public_key, common_name=str(gateway), names=names, usage=usage, now=now)
+        return self._issued(certificates.for_gateway(_requested_key(request_pem), gateway, self._chain.signer, now=now))
 
     def sign_server(self, public_key: keys.PublicKey, hosts: list[str], *, now: datetime) -> Issued:
         """Sign the console's own certificate for the given host names and addresses."""
-        names = [_host_name(host) for host in hosts]
-        usage = ExtendedKeyUsageOID.SERVER_AUTH
-        return self._sign(public_key, common_name="pcg console", names=names, usage=usage, now=now)
+        return self._issued(certificates.for_server(public_key, hosts, self._chain.signer, now=now))
 
-    def _sign(
-        self,
-        public_key: keys.PublicKey,
-        *,
-        common_name: str,
-        names: list[x509.GeneralName],
-        usage: x509.ObjectIdentifier,
-        now: datetime,
-    ) -> Issued:
-        authority_key = self._key.public_key()
-        until = min(now + LEAF_LIFE, self._certificate.not_valid_after_utc)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(_name(common_name))
-            .issuer_name(self._certificate.subject)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - BACKDATED)
-            .not_valid_after(until)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(for_authority=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key), critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
-        pem = certificate.public_bytes(serialization.Encoding.PEM).decode() + self.trust
-        return Issued(pem, certificate.serial_number, certificate.not_valid_after_utc)
+    def vouches_for(self, certificate_der: bytes) -> bool:
+        """Tell whether a certificate was signed by an intermediate below a root that is still in the bundle."""
+        leaf = x509.load_der_x509_certificate(certificate_der)
+        return any(is_below(leaf, one) for one in self._chain.intermediates)
 
+    def reload(self) -> bool:
+        """Read the authority anew if another process has changed it; tell whether it had.
 
-def spki_pin(certificate: x509.Certificate) -> bytes:
-    """Return the SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 7469, 2.4)."""
-    spki = certificate.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return hashlib.sha256(spki).digest()
+        Raises AuthorityDamagedError.
+        """
+        if self._vault.seen() == self._seen:
+            return False
+        with self._vault.held():
+            self._read()
+        return True
+
+    def renew_intermediate(self, *, now: datetime) -> None:
+        """Sign with a new intermediate from now on; what the former ones have signed stays good.
+
+        Raises RootKeyAwayError.
+        """
+        with self._changing():
+            made, _ = self._vault.make_intermediate(self._vault.root_signer(self.state.current), now)
+            living = tuple(name for name, one in self._intermediates() if one.not_valid_after_utc > now)
+            self._vault.write(self.state.model_copy(update={"intermediates": (*living, made)}))
+
+    def hand_on(self, *, now: datetime) -> None:
+        """Make the next root and bring it into the bundle. Raises RotationOutOfTurnError or RootKeyAwayError."""
+        with self._changing():
+            rotation.expect(self.state, rotation.Phase.STEADY)
+            signer = self._vault.root_signer(self.state.current)
+            name, following = self._vault.make_root(now)
+            step = succession.hand_on(signer, following.certificate)
+            self._vault.write(rotation.handed_on(self.state, name, step))
+
+    def promote(self, *, now: datetime) -> None:
+        """Make the next root the current one; the key of the former one is destroyed.
+
+        Raises RotationOutOfTurnError or RootKeyAwayError.
+        """
+        with self._changing():
+            rotation.expect(self.state, rotation.Phase.HANDED_ON)
+            signer = self._vault.root_signer(self.state.roots[1])
+            intermediate, _ = self._vault.make_intermediate(signer, now)
+            self._vault.write(rotation.promoted(self.state, intermediate, now=now))
+
+    def retire(self) -> None:
+        """Take the former root out of the bundle. Raises RotationOutOfTurnError."""
+        with self._changing():
+            after = rotation.retired(self.state)
+            kept = tuple(name for name, one in self._intermediates() if is_below(one, self._chain.roots[0]))
+            self._vault.write(after.model_copy(update={"intermediates": kept}))
+
+    @property
+    def has_root_key(self) -> bool:
+        """Tell whether the current root's key is in its place."""
+        return self._vault.has_key(self.state.current)
+
+    @property
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """The roots, the current one first, and last the intermediate that signs."""
+        return (*self._chain.roots, self._chain.signer.certificate)
+
+    def _issued(self, leaf: x509.Certificate) -> Issued:
+        pem = certificates.pem(leaf) + certificates.pem(self._chain.signer.certificate)
+        return Issued(pem, leaf.serial_number, leaf.not_valid_after_utc)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._vault.held():
+            self._read()
+            yield
+            self._read()
+            self._tidy()
+
+    def _read(self) -> None:
+        self._seen = self._vault.seen()
+        self._chain = self._vault.read()
+
+    def _tidy(self) -> None:
+        self._vault.show(self._chain.roots[0])
+        self._vault.sweep(self.state)
+
+    def _intermediates(self) -> Iterator[tuple[str, x509.Certificate]]:
+        return zip(self.state.intermediates, self._chain.intermediates, strict=True)
 
 
 def gateway_of(certificate_der: bytes) -> tuple[UUID, int]:
@@ -152,18 +231,9 @@ def gateway_of(certificate_der: bytes) -> tuple[UUID, int]:
 
 def certificate_request(key: keys.PrivateKey) -> str:
     """Return a PKCS #10 request for `key` in PEM; the authority decides what the certificate says."""
-    request = x509.CertificateSigningRequestBuilder().subject_name(_name("pcg appliance")).sign(key, hashes.SHA256())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "pcg appliance")])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     return request.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def _matching(path: Path, key: keys.PrivateKey) -> x509.Certificate:
-    try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    except ValueError as fault:
-        raise AuthorityDamagedError(f"{path} is damaged: restore it from a copy") from fault
-    if certificate.public_key() != key.public_key():
-        raise AuthorityDamagedError(f"{path} does not belong to the key beside it: restore both from one copy")
-    return certificate
 
 
 def _requested_key(request_pem: str) -> keys.PublicKey:
@@ -177,47 +247,3 @@ def _requested_key(request_pem: str) -> keys.PublicKey:
         raise RequestRefusedError(
             "the certificate request is damaged, not signed by its own key, or its key is not P-256"
         ) from fault
-
-
-def _self_signed(key: keys.PrivateKey, now: datetime) -> x509.Certificate:
-    name = _name("pcg certificate authority")
-    public_key = key.public_key()
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
-        .not_valid_after(now + AUTHORITY_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(for_authority=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public_key), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-
-
-def _key_usage(*, for_authority: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not for_authority,
-        key_cert_sign=for_authority,
-        crl_sign=for_authority,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
-def _host_name(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from gateway.identity import tls
-from gateway.identity.authority import spki_pin
+from gateway.identity.certificates import spki_pin
 from gateway.kit.answers import read_whole
 from gateway.kit.connector import Connector
 from gateway.kit.errors import GatewayError, Remedy

@@ -1,7 +1,23 @@
 """This file is every TLS context: version 1.3 only, both ends always checked; `outward` carries one of those."""
 
 import ssl
+from datetime import datetime
 from pathlib import Path
+from typing import cast
+
+from cryptography import x509
+
+from gateway.kit.errors import GatewayError, Remedy
+
+NO_CHECK_TIME = cast("ssl.VerifyFlags", 0x200000)
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for."""
+
+
+class ConsoleCertificateEndedError(GatewayError):
+    """The console shows a certificate that had ended already when the console last told the time."""
+
+    code = "identity.console_certificate_ended"
+    remedy = Remedy.OPERATOR
 
 
 def server(certificate: Path, key: Path, *, clients: str | None = None) -> ssl.SSLContext:
@@ -14,6 +30,8 @@ def server(certificate: Path, key: Path, *, clients: str | None = None) -> ssl.S
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(certificate, key)
     if clients is not None:
+        # A resumed session is not asked for its certificate again, which may have ended or been revoked meanwhile.
+        context.num_tickets = 0
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=clients)
     return context
@@ -27,6 +45,30 @@ def client(trust: str, *, certificate: Path | None = None, key: Path | None = No
     if certificate is not None:
         context.load_cert_chain(certificate, key)
     return context
+
+
+def timeless(trust: str, *, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
+    """Return the context with which an appliance calls its console: as `client`, but no dates are judged.
+
+    An appliance's clock may be wrong by years. What has lapsed by the console's own time `judge_dates` finds out.
+    """
+    context = client(trust, certificate=certificate, key=key)
+    context.verify_flags |= NO_CHECK_TIME
+    return context
+
+
+def judge_dates(certificate_der: bytes, *, floor: datetime | None) -> None:
+    """Refuse a console's certificate that had ended by `floor`, the latest time that the console has ever told.
+
+    Without a floor nothing is refused. Raises ConsoleCertificateEndedError.
+    """
+    ended = x509.load_der_x509_certificate(certificate_der).not_valid_after_utc
+    if floor is not None and ended < floor:
+        raise ConsoleCertificateEndedError(
+            f"the console shows a certificate that ended at {ended:%Y-%m-%d %H:%M}, before the time that the console "
+            "last told: restart the console, or look for somebody who uses an old certificate of it",
+            ended=ended.isoformat(),
+        )
 
 
 def outward(trust: str, *, more: Path | None = None) -> ssl.SSLContext:

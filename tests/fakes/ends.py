@@ -28,7 +28,7 @@ class Ends:
 
     @property
     def server(self) -> ssl.SSLContext:
-        return tls.server(self.directory / "server.pem", self.directory / "server.key", clients=self.authority.trust)
+        return tls.server(self.directory / "server.pem", self.directory / "server.key", clients=self.authority.clients)
 
     @property
     def open_server(self) -> ssl.SSLContext:
@@ -38,4 +38,4 @@ class Ends:
     @property
     def client(self) -> ssl.SSLContext:
         certificate, key = self.directory / "client.pem", self.directory / "client.key"
-        return tls.client(self.authority.trust, certificate=certificate, key=key)
+        return tls.client(self.authority.root, certificate=certificate, key=key)

@@ -22,7 +22,7 @@ class Credentials:
     def make(cls, directory: Path) -> "Credentials":
         """Sign everything anew into `directory`."""
         own = Authority.open(directory / "authority", now=NOW)
-        (directory / "trust.pem").write_text(own.trust)
+        (directory / "trust.pem").write_text(own.root)
         console_key = keys.keep(directory / "console.key")
         (directory / "console.pem").write_text(own.sign_server(console_key.public_key(), ["127.0.0.1"], now=NOW).pem)
         request = authority.certificate_request(keys.keep(directory / "appliance.key"))

@@ -29,7 +29,7 @@ async def health(_call: Call[Nothing, Nothing, Nothing]) -> models.Health:
 
 async def authority(call: Call[Nothing, Nothing, Nothing]) -> web.Response:
     """Hand out the certificate authority in PEM; who has a pin of it compares."""
-    return web.Response(text=call.rooms.authority.trust, content_type="application/x-pem-file")
+    return web.Response(text=call.rooms.authority.root, content_type="application/x-pem-file")
 
 
 async def who_am_i(call: Call[Nothing, Nothing, Nothing]) -> models.WhoAmI:

@@ -115,7 +115,7 @@ class ScriptedConsole:
         key = keys.keep(self.directory / "server.key")
         issued = self.authority.sign_server(key.public_key(), ["127.0.0.1"], now=self.now)
         (self.directory / "server.pem").write_text(issued.pem)
-        context = tls.server(self.directory / "server.pem", self.directory / "server.key", clients=self.authority.trust)
+        context = tls.server(self.directory / "server.pem", self.directory / "server.key", clients=self.authority.clients)
         async with accepting(
             "127.0.0.1",
             0,
@@ -156,10 +156,10 @@ class ScriptedConsole:
             gateway_id=gateway,
             gateway_name="dc1",
             certificate=issued.pem,
-            trust=self.authority.trust,
+            trust=self.authority.root,
             tunnel=self.url or "wss://127.0.0.1:1/",
         )
-        return identity.store(result, trust=self.authority.trust, console="https://127.0.0.1:1")
+        return identity.store(result, trust=self.authority.root, console="https://127.0.0.1:1")
 
 
 @dataclass

@@ -209,7 +209,7 @@ async def inspecting(directory: Path, console: Console) -> AsyncIterator[Inspect
             far_writer.transport.abort()
 
     async with listening(serve, tls=company.open_server) as here:
-        yield Inspecting(f"https://127.0.0.1:{here}", company.authority.trust, seen)
+        yield Inspecting(f"https://127.0.0.1:{here}", company.authority.root, seen)
 
 
 async def copy(source: Reader, sink: Writer, seen: bytearray) -> None:

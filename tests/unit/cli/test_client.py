@@ -194,7 +194,7 @@ async def securely(tmp_path: Path, *hosts: str, trust: str | None = None) -> Asy
     async with serving(Script([answer]), secured=secured) as port:
         session = Session(
             url=f"https://127.0.0.1:{port}",
-            trust=trust or authority.trust,
+            trust=trust or authority.root,
             project="default",
             key=SecretStr("pcgkey1_x"),
         )

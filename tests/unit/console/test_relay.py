@@ -328,7 +328,7 @@ async def test_a_certificate_that_is_not_the_current_one_is_refused(console: Con
     directory = console.settings.state.parent
     (directory / "second.pem").write_text(issued.pem)
     keys.write(directory / "second.key", key)
-    context = tls.client(authority.trust, certificate=directory / "second.pem", key=directory / "second.key")
+    context = tls.client(authority.root, certificate=directory / "second.pem", key=directory / "second.key")
 
     second = Appliance(console, appliance.paired, context)
     async with second.dialled() as channel:

@@ -22,7 +22,9 @@ def test_an_authority_opened_again_is_the_same(tmp_path: Path) -> None:
 def test_keys_are_for_their_owner_only(tmp_path: Path) -> None:
     Authority.open(tmp_path / "ca", now=NOW)
     assert (tmp_path / "ca").stat().st_mode & 0o777 == 0o700
-    assert (tmp_path / "ca" / "authority.key").stat().st_mode & 0o777 == 0o600
+    secret = list((tmp_path / "ca").glob("*.key"))
+    assert len(secret) == 2
+    assert {path.stat().st_mode & 0o777 for path in secret} == {0o600}
 
 
 @pytest.mark.parametrize("purpose", ["sslclient", "sslserver"])
@@ -34,8 +36,19 @@ def test_openssl_finds_nothing_to_complain_of(tmp_path: Path, purpose: str) -> N
     else:
         issued = ours.sign_server(key.public_key(), ["console.example", "127.0.0.1", "::1"], now=NOW)
     (tmp_path / "leaf.pem").write_text(issued.pem)
-    (tmp_path / "ca.pem").write_text(ours.trust)
-    command = ["openssl", "verify", "-x509_strict", "-purpose", purpose, "-CAfile", "ca.pem", "leaf.pem"]
+    (tmp_path / "ca.pem").write_text(ours.root)
+    command = [
+        "openssl",
+        "verify",
+        "-x509_strict",
+        "-purpose",
+        purpose,
+        "-CAfile",
+        "ca.pem",
+        "-untrusted",
+        "leaf.pem",
+        "leaf.pem",
+    ]
     subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
 
 

@@ -114,7 +114,7 @@ async def test_a_man_in_the_middle_who_appends_his_own_certificate_is_not_believ
 ) -> None:
     identity = Identity.open(files.make_private_directory(tmp_path / "state"))
     async with Between(tmp_path / "between", console).listening() as between:
-        both = [authority_of(console), between.authority.trust]
+        both = [authority_of(console), between.authority.root]
         between.authority_text = "".join(both if order == "real first" else reversed(both))
         error = await refused(identity, await token_leading_to(console, between.url))
     assert error.code == "console.pin_mismatch"
@@ -137,7 +137,7 @@ async def test_a_man_in_the_middle_who_shows_the_real_authority_is_not_spoken_to
 async def test_with_a_wrong_pin_nothing_but_the_public_question_was_sent(tmp_path: Path, console: Console) -> None:
     identity = Identity.open(files.make_private_directory(tmp_path / "state"))
     async with Between(tmp_path / "between", console).listening() as between:
-        between.authority_text = between.authority.trust
+        between.authority_text = between.authority.root
         error = await refused(identity, await token_leading_to(console, between.url))
     assert error.code == "console.pin_mismatch"
     assert between.authority.pin.hex() in error.message
@@ -182,7 +182,7 @@ async def test_the_pinned_console_is_believed_also_over_a_relay_that_changes_not
 
 @pytest.mark.parametrize("count", [0, 2, 3])
 def test_only_exactly_one_certificate_is_an_authority(tmp_path: Path, count: int) -> None:
-    one = Authority.open(files.make_private_directory(tmp_path / "ca"), now=NOW).trust
+    one = Authority.open(files.make_private_directory(tmp_path / "ca"), now=NOW).root
     with pytest.raises(PinMismatchError, match="exactly one"):
         pinned.read_authority(one * count, source="somebody")
 
@@ -195,16 +195,16 @@ def test_what_is_no_certificate_is_refused_and_not_crashed_on(text: str) -> None
 
 def test_the_certificate_is_written_anew_and_what_stood_around_it_is_dropped(tmp_path: Path) -> None:
     authority = Authority.open(files.make_private_directory(tmp_path / "ca"), now=NOW)
-    claimed = pinned.read_authority(f"# believe me\n{authority.trust}\nand more", source="somebody")
-    assert (claimed.trust, claimed.pin) == (authority.trust, authority.pin)
+    claimed = pinned.read_authority(f"# believe me\n{authority.root}\nand more", source="somebody")
+    assert (claimed.trust, claimed.pin) == (authority.root, authority.pin)
     assert claimed.pin_text == f"sha256:{authority.pin.hex()}"
 
 
 async def test_a_token_of_two_pins_is_good_for_either(tmp_path: Path) -> None:
     async with Between(tmp_path / "between").listening() as between:
-        between.authority_text = between.authority.trust
+        between.authority_text = between.authority.root
         claimed = await pinned.authority_with_pin(between.url, (bytes(32), between.authority.pin))
-    assert claimed.trust == between.authority.trust
+    assert claimed.trust == between.authority.root
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 404, 500])

@@ -59,7 +59,7 @@ def peer(tmp_path: Path) -> Iterator[Peer]:
     key = keys.keep(tmp_path / "key")
     (tmp_path / "pem").write_text(authority.sign_server(key.public_key(), ["127.0.0.1"], now=NOW).pem)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        peer = Peer(listener, tls.server(tmp_path / "pem", tmp_path / "key"), tls.client(authority.trust))
+        peer = Peer(listener, tls.server(tmp_path / "pem", tmp_path / "key"), tls.client(authority.root))
         thread = threading.Thread(target=peer.serve)
         thread.start()
         yield peer

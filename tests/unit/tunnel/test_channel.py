@@ -52,7 +52,7 @@ async def test_the_console_sees_which_gateway_calls(tmp_path: Path) -> None:
 
 async def test_who_shows_no_certificate_is_not_let_in(tmp_path: Path) -> None:
     ends = Ends(tmp_path)
-    nobody = tls.client(ends.authority.trust)
+    nobody = tls.client(ends.authority.root)
     async with console(ends, echo) as url:
         with pytest.raises((DialError, ChannelClosedError)):
             async with dial(url, tls=nobody, message_limit=LIMIT) as channel:

@@ -177,7 +177,7 @@ async def test_who_shows_no_certificate_of_the_consoles_is_not_let_in(ends: Ends
 
     async with console(ends, serve_it) as url:
         with pytest.raises(DialError):
-            async with dial(url, tls=tls.client(ends.authority.trust, **certificate), message_limit=LIMIT) as channel:
+            async with dial(url, tls=tls.client(ends.authority.root, **certificate), message_limit=LIMIT) as channel:
                 await channel.receive()
     assert not served
 
@@ -185,7 +185,7 @@ async def test_who_shows_no_certificate_of_the_consoles_is_not_let_in(ends: Ends
 async def test_a_certificate_that_is_refused_with_an_alert_is_for_the_operator(ends: Ends, tmp_path: Path) -> None:
     """The console's own server sends none, but a load balancer that asks for certificates does."""
     other = Ends(tmp_path / "other").directory
-    foreign = tls.client(ends.authority.trust, certificate=other / "client.pem", key=other / "client.key")
+    foreign = tls.client(ends.authority.root, certificate=other / "client.pem", key=other / "client.key")
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def refuse() -> None:

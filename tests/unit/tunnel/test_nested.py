@@ -55,7 +55,7 @@ def ends(tmp_path: Path) -> Ends:
 
 
 def road(ends: Ends, url: str) -> Nested:
-    return Nested(url, tls.outward(ends.authority.trust), Direct())
+    return Nested(url, tls.outward(ends.authority.root), Direct())
 
 
 async def read_all(connected: socket.socket, size: int) -> bytes:
@@ -227,7 +227,7 @@ async def test_an_outer_certificate_of_nobody_we_know_is_refused_with_a_way_out(
 async def test_the_outer_connection_goes_through_a_proxy_too(ends: Ends) -> None:
     wire = Wire()
     async with far_end(ends, echo) as url, proxy(wire=wire) as address:
-        outer = tls.outward(ends.authority.trust)
+        outer = tls.outward(ends.authority.root)
         async with Nested(url, outer, through(address)) as way:
             connected = await way.connect("console.example", 8444)
             with connected:

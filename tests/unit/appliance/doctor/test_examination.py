@@ -122,7 +122,7 @@ async def test_who_opens_tls_is_named_and_the_way_through_is_known(
     console: Console, tmp_path: Path, mode: str, known: bool, finding: str
 ) -> None:
     company = Ends(tmp_path / "company")
-    (tmp_path / "company.pem").write_text(company.authority.trust)
+    (tmp_path / "company.pem").write_text(company.authority.root)
     chosen: dict[str, object] = {"tunnel": mode} | ({"outer_trust": tmp_path / "company.pem"} if known else {})
     one = on_loopback(await paired(console, tmp_path, **chosen))
     assert one.tunnel is not None
@@ -145,7 +145,7 @@ async def test_what_opens_tls_and_speaks_only_its_older_version_is_gone_through_
     console: Console, tmp_path: Path
 ) -> None:
     company = Ends(tmp_path / "company")
-    (tmp_path / "company.pem").write_text(company.authority.trust)
+    (tmp_path / "company.pem").write_text(company.authority.root)
     older = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     older.maximum_version = ssl.TLSVersion.TLSv1_2
     older.load_cert_chain(company.directory / "server.pem", company.directory / "server.key")
@@ -272,7 +272,7 @@ async def test_sizes_from_which_nothing_comes_back_are_found(tmp_path: Path) -> 
     subprotocols = [measures.SUBPROTOCOL]
     async with serve(loses_large, "127.0.0.1", 0, ssl=ends.open_server, subprotocols=subprotocols) as server:  # type: ignore[arg-type]
         place = Place("127.0.0.1", next(iter(server.sockets)).getsockname()[1])
-        async with measures.echoing(Direct(), place, tls.client(ends.authority.trust)) as echo:
+        async with measures.echoing(Direct(), place, tls.client(ends.authority.root)) as echo:
             sizes = await measures.sizes(echo, answer=1.0)
             assert (measures.kernel_mtu(echo) or 0) >= 1500
     assert sizes == measures.Sizes([1, 1400, 1500], 9000)
