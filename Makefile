@@ -65,7 +65,7 @@ rivals:
 	    npm install --silent --no-audit --no-fund --prefix "$(BENCH)/npm" wstunnel@$(WSTUNNEL) || true
 
 # Debian packages that the lab's programs come from, and what tests need besides; installed only when missing.
-test lint: ALSO = openssl openssh-server
+test test-heavy lint: ALSO = openssl openssh-server tinyproxy-bin iptables
 bench-tunnel bench-tunnel-slow-link: ALSO = stunnel4 openssh-server gcc libc6-dev libssl-dev iproute2
 setup: $(STAMP)
 	@missing=$$(for one in $$($(BIN)/python -m gateway.lab.prerequisites) $(ALSO); do \
