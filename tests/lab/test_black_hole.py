@@ -1,12 +1,9 @@
 """This file is an MTU black hole made of two network namespaces: large packets vanish, and nobody is told."""
 
-import asyncio
-import ctypes
 import os
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,31 +13,11 @@ from gateway.appliance.doctor import measures, verdicts
 from gateway.appliance.doctor.subject import Place
 from gateway.identity import tls
 from tests.fakes.ends import Ends
+from tests.lab.namespaces import RoadFrom, inside, ip
 
 pytestmark = pytest.mark.lab
 
-CLONE_NEWNET = 0x40000000
 NEAR, FAR = f"doctor-near-{os.getpid()}", f"doctor-far-{os.getpid()}"
-
-
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
-
-
-@contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """Be in a network namespace while the body runs: a socket stays in the one that it was made in."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    home, there = os.open("/proc/thread-self/ns/net", os.O_RDONLY), os.open(f"/run/netns/{namespace}", os.O_RDONLY)
-    try:
-        assert libc.setns(there, CLONE_NEWNET) == 0
-        try:
-            yield
-        finally:
-            assert libc.setns(home, CLONE_NEWNET) == 0
-    finally:
-        os.close(home)
-        os.close(there)
 
 
 @pytest.fixture
@@ -61,22 +38,11 @@ def black_hole() -> Iterator[None]:
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
 
-class FromNear:
-    """The road out of the near namespace."""
-
-    async def connect(self, host: str, port: int) -> socket.socket:
-        with inside(NEAR):
-            made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        made.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(made, (host, port))
-        return made
-
-
 async def test_a_black_hole_is_found_by_the_size_from_which_nothing_comes_back(
     tmp_path: Path, black_hole: None
 ) -> None:
     ends = Ends(tmp_path)
-    context = tls.client(ends.authority.trust)
+    context = tls.client(ends.authority.root)
     context.check_hostname = False
 
     async def echo(connection: ServerConnection) -> None:
@@ -88,7 +54,7 @@ async def test_a_black_hole_is_found_by_the_size_from_which_nothing_comes_back(
     subprotocols = [measures.SUBPROTOCOL]
     async with serve(echo, sock=listener, ssl=ends.open_server, subprotocols=subprotocols):  # type: ignore[arg-type]
         place = Place("10.211.0.2", listener.getsockname()[1])
-        async with measures.echoing(FromNear(), place, context) as opened:
+        async with measures.echoing(RoadFrom(NEAR), place, context) as opened:
             kernel = measures.kernel_mtu(opened)
             found = await measures.sizes(opened, answer=2.0)
     seen = verdicts.mtu(found.passed, found.lost, cut=found.cut, kernel=kernel)
