@@ -4,7 +4,6 @@ import asyncio
 import resource
 import secrets
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from gateway.console.api.routes import Rooms
 from gateway.console.api.watchers import Watchers
 from gateway.console.auth import Doorkeeper
 from gateway.console.bells import Bells
+from gateway.console.custody import Custody
 from gateway.console.fleet import Fleet
 from gateway.console.nested import Nested
 from gateway.console.pairing import Pairing
@@ -31,7 +31,6 @@ from gateway.console.store.scope import Scope
 from gateway.console.streams import Streams, refuse_inbound
 from gateway.console.tokens import Tokens
 from gateway.contract.messages import MESSAGE_LIMIT
-from gateway.identity import keys, tls
 from gateway.identity.authority import Authority
 from gateway.identity.grants import GrantKey
 from gateway.identity.pairing import Challenger
@@ -92,7 +91,7 @@ async def running(settings: ConsoleSettings, *, clock: Clock) -> AsyncIterator[R
     state = files.make_private_directory(settings.state)
     with files.only_one(state):
         authority = Authority.open(state / "authority", now=clock.now())
-        await asyncio.to_thread(_certify, settings, authority, clock)
+        custody = await asyncio.to_thread(Custody, settings, authority, clock=clock)
         async with Store.open(settings.database_url) as store:
             await _move_in(store, state, clock)
             bells = Bells()
@@ -102,13 +101,13 @@ async def running(settings: ConsoleSettings, *, clock: Clock) -> AsyncIterator[R
             nested = Nested()
             lobby = Lobby(on_caller=nested.proves)
             with _listening(settings.listen, settings.api_port) as door:
-                async with _tunnel_end(settings, authority, relay, streams, lobby=lobby) as tunnel_port:
+                async with _tunnel_end(settings, custody, relay, streams, lobby=lobby) as tunnel_port:
                     reached = _reached(settings, authority, door=door, tunnel_port=tunnel_port)
                     nested.doors |= _doors(settings.listen, tunnel=tunnel_port, api=door.getsockname()[1])
                     rooms = _rooms(
                         store, bells, authority, streams, nested=nested, reached=reached, state=state, clock=clock
                     )
-                    async with _serving(rooms, door, settings):
+                    async with _serving(rooms, door, settings, custody), supervise.running(custody=custody.run()):
                         try:
                             yield reached
                         finally:
@@ -172,31 +171,20 @@ async def _move_in(store: Store, state: Path, clock: Clock) -> None:
         await asyncio.to_thread(files.write_whole, state / "admin.key", f"{key.text}\n".encode())
 
 
-def _certify(settings: ConsoleSettings, authority: Authority, clock: Clock) -> None:
-    key = keys.keep(settings.state / "server.key")
-    issued = authority.sign_server(key.public_key(), settings.hosts, now=clock.now())
-    files.write_whole(settings.state / "server.pem", issued.pem.encode(), mode=0o644)
-
-
-def _tls(settings: ConsoleSettings, *, clients: str | None = None) -> ssl.SSLContext:
-    return tls.server(settings.state / "server.pem", settings.state / "server.key", clients=clients)
-
-
 @asynccontextmanager
 async def _tunnel_end(
     settings: ConsoleSettings,
-    authority: Authority,
+    custody: Custody,
     relay: Relay,
     streams: Streams,
     *,
     lobby: Lobby,
 ) -> AsyncIterator[int]:
-    context = _tls(settings, clients=authority.clients)
     async with AsyncExitStack() as stack:
         end = accepting(
             settings.listen,
             settings.tunnel_port,
-            tls=context,
+            tls=custody.tunnel,
             on_channel=relay.serve,
             data=DataEnd(streams.sessions.serve, refuse_inbound, Limits(budget=SESSION_BUDGET)),
             message_limit=MESSAGE_LIMIT,
@@ -210,11 +198,13 @@ async def _tunnel_end(
 
 
 @asynccontextmanager
-async def _serving(rooms: Rooms, door: socket.socket, settings: ConsoleSettings) -> AsyncIterator[None]:
+async def _serving(
+    rooms: Rooms, door: socket.socket, settings: ConsoleSettings, custody: Custody
+) -> AsyncIterator[None]:
     runner = Runner(application(rooms), shutdown_timeout=settings.grace)
     await runner.setup()
     try:
-        await Site(runner, door, ssl_context=_tls(settings)).start()
+        await Site(runner, door, ssl_context=custody.api).start()
         yield
     finally:
         await runner.cleanup()
