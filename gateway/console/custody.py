@@ -69,13 +69,15 @@ class Custody:
     async def look(self) -> None:
         """Do what there is to do now."""
         try:
-            await asyncio.to_thread(self._renew)
-        except (GatewayError, OSError) as fault:
+            try:
+                await asyncio.to_thread(self._renew)
+            finally:
+                # On the event loop, which uses the contexts: OpenSSL lets nobody else change them meanwhile.
+                self._apply()
+        except (GatewayError, OSError, ValueError) as fault:
             self._say(fault)
         else:
             self._troubled = False
-        # On the event loop, which uses the contexts: OpenSSL lets nobody else change them meanwhile.
-        self._apply()
 
     def _renew(self) -> None:
         if self.authority.reload():
@@ -133,7 +135,7 @@ class Custody:
     def _context(self, *, clients: str | None = None) -> ssl.SSLContext:
         return tls.server(self._certificate, self._key, clients=clients)
 
-    def _say(self, fault: GatewayError | OSError) -> None:
+    def _say(self, fault: Exception) -> None:
         if not self._troubled:
             log.error("authority cannot be looked after", code=getattr(fault, "code", "os"), reason=str(fault))
         self._troubled = True

@@ -68,7 +68,7 @@ def test_what_the_store_and_the_hall_may_answer_is_described_where_it_can_occur(
     described = operation(route)["responses"]
 
     watches = route.operation in {"watchEvents", "watchProjectEvents"}
-    asks_the_store = route.operation not in {"health", "showAuthority", "echo", "openNested"}
+    asks_the_store = route.operation not in {"health", "showAuthority", "listSuccessions", "echo", "openNested"}
     said = described.get("503", {"description": ""})["description"]
     assert ("console.too_many_watchers" in said) == watches
     assert ("console.store_unavailable" in said) == asks_the_store

@@ -5,8 +5,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from aiohttp import web
-
 from gateway import __version__
 from gateway.console.api import models, views
 from gateway.console.api.models import Nothing
@@ -25,11 +23,6 @@ from gateway.contract.problems import Fault
 async def health(_call: Call[Nothing, Nothing, Nothing]) -> models.Health:
     """Say that the console is up."""
     return models.Health(status="ok", version=__version__)
-
-
-async def authority(call: Call[Nothing, Nothing, Nothing]) -> web.Response:
-    """Hand out the certificate authority in PEM; who has a pin of it compares."""
-    return web.Response(text=call.rooms.authority.root, content_type="application/x-pem-file")
 
 
 async def who_am_i(call: Call[Nothing, Nothing, Nothing]) -> models.WhoAmI:

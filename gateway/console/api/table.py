@@ -1,6 +1,7 @@
 """This file is the API: the one table of its routes."""
 
 from gateway.console import errors, limits, nested, pairing
+from gateway.console.api import authority as authority_api
 from gateway.console.api import echo, echoes, handlers, nest, problems, streams, tunnel, tunnels
 from gateway.console.api.routes import Route
 from gateway.identity import authority, keys
@@ -36,7 +37,8 @@ TOKENS = "/api/v1/registration-tokens"
 
 TABLE = (
     Route("GET", "/healthz", "health", handlers.health, public=True),
-    Route("GET", "/api/v1/authority", "showAuthority", handlers.authority, public=True),
+    Route("GET", "/api/v1/authority", "showAuthority", authority_api.authority, public=True),
+    Route("GET", "/api/v1/authority/successions", "listSuccessions", authority_api.successions, public=True),
     Route("POST", "/api/v1/pairing/start", "startPairing", handlers.start_pairing, public=True, errors=TOKEN_ERRORS),
     Route(
         "POST", "/api/v1/pairing/finish", "finishPairing", handlers.finish_pairing, public=True, errors=FINISH_ERRORS
