@@ -8,7 +8,6 @@ import structlog
 
 from gateway.commands import ledger
 from gateway.commands.journal import Journal, JournalError
-from gateway.commands.ledger import CommandState
 from gateway.commands.work import Work
 from gateway.contract.commands import Command
 from gateway.contract.events import CommandBegan, CommandEnded, CommandOutcome
@@ -112,7 +111,7 @@ class Executor:
 
     async def _outcome(self, command: Command) -> CommandEnded:
         record = self._journal.ledger.record(command.id)
-        if record.cancelled_by is not None and record.state is CommandState.ACCEPTED:
+        if record.cancelled_by is not None:
             return CommandEnded(outcome=CommandOutcome.CANCELLED)
         if record.attempts >= ATTEMPTS:
             error = TooManyAttemptsError(f"the appliance was stopped {record.attempts} times while carrying this out")

@@ -12,7 +12,7 @@ Entries and the events that tell of them are written in one transaction, so none
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -125,6 +125,32 @@ class Journal:
                 return
             await self._in_thread(lambda: self._store_acknowledged(number), then=lambda _: self._noted(number))
 
+    def open_commands(self) -> list[UUID]:
+        """Return the ids of the commands that have not ended, in the order in which they were accepted."""
+        return [one.command.id for one in self.ledger if one.state is not CommandState.ENDED]
+
+    async def abandon(self, commands: Collection[UUID]) -> None:
+        """Write down that these commands are over for whoever sent them: they are not begun any more, or cut.
+
+        Those that have ended, or were never accepted, change nothing.
+        """
+        open_now = [one for one in self.ledger if one.state is not CommandState.ENDED and one.cancelled_by is None]
+        ids = [one.command.id for one in open_now if one.command.id in commands]
+        await self.write([ledgers.CancelAsked(one, by=one) for one in ids])
+
+    async def resume_after(self, number: int) -> None:
+        """Go on counting events behind `number`, because the console has events up to there that are not known here.
+
+        Events that the console has not acknowledged get new numbers behind it: some it may know already, and hears
+        again. A number that is known here changes nothing.
+        """
+        try:
+            async with self._order:
+                if number > self.last_event:
+                    await self._in_thread(lambda: self._store_moved(number), then=lambda _: self._moved(number))
+        finally:
+            await self._wake()
+
     async def compact(self) -> None:
         """Remove commands that ended, and were acknowledged, more than a week ago."""
         async with self._order:
@@ -151,6 +177,10 @@ class Journal:
     def _noted(self, number: int) -> None:
         self.acknowledged = number
 
+    def _moved(self, number: int) -> None:
+        self.last_event = number + self.last_event - self.acknowledged
+        self.acknowledged = number
+
     def _forget(self, commands: list[UUID]) -> None:
         for command_id in commands:
             self.ledger.forget(command_id)
@@ -165,6 +195,15 @@ class Journal:
     def _store_acknowledged(self, number: int) -> None:
         with self._database:
             self._database.execute("REPLACE INTO meta VALUES ('acknowledged', ?)", (number,))
+
+    def _store_moved(self, number: int) -> None:
+        by, first = number - self.acknowledged, self.acknowledged
+        with self._database:
+            # Numbers are unique at every moment: they make room for each other below zero.
+            self._database.execute("UPDATE events SET number = -(number + ?) WHERE number > ?", (by, first))
+            self._database.execute("UPDATE events SET number = -number WHERE number < 0")
+            self._database.execute("REPLACE INTO meta VALUES ('acknowledged', ?)", (number,))
+            self._database.execute("REPLACE INTO meta VALUES ('last_event', ?)", (self.last_event + by,))
 
     def _delete_old(self, candidates: list[UUID]) -> list[UUID]:
         before = self._clock.now().timestamp() - RETENTION
