@@ -5,6 +5,7 @@ aiohttp knows HTTP proxies of its own, but neither SOCKS nor a connection inside
 
 import asyncio
 import errno
+import hashlib
 import socket
 import ssl
 from typing import Any
@@ -13,6 +14,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from gateway.kit.connector import Connector
 from gateway.tunnel.proxies import ProxyError
@@ -28,6 +30,10 @@ class RoadConnector(Connector):
         self._road = road
         self.issuer_seen = "nobody"
         """Who issued the last certificate that was shown, for people."""
+        self.key_seen: str | None = None
+        """SHA-256 of the last server's SubjectPublicKeyInfo, hexadecimal; inside another TLS, that of the inner one."""
+        self.only_key: str | None = None
+        """Once set, whoever shows another key is hung up on: the second question goes to who answered the first."""
 
     async def _wrap_create_connection(
         self,
@@ -48,7 +54,12 @@ class RoadConnector(Connector):
             *args, req=req, timeout=timeout, client_error=client_error, sock=self._adopted(connected), **kwargs
         )
         shown: ssl.SSLObject | None = made[0].get_extra_info("ssl_object")
-        self.issuer_seen = _issuer(shown.getpeercert(binary_form=True)) if shown is not None else "nobody"
+        certificate = shown.getpeercert(binary_form=True) if shown is not None else None
+        self.issuer_seen, self.key_seen = _issuer(certificate), _key(certificate)
+        if self.only_key is not None and self.key_seen != self.only_key:
+            made[0].abort()
+            fault = OSError(errno.EPROTO, "the server shows another key than a moment ago")
+            raise client_error(req.connection_key, fault)
         return made
 
 
@@ -70,3 +81,12 @@ def _issuer(certificate: bytes | None) -> str:
     except ValueError:
         return "nobody"
     return "".join(letter if letter.isprintable() else "?" for letter in name)[:200]
+
+
+def _key(certificate: bytes | None) -> str | None:
+    try:
+        public = x509.load_der_x509_certificate(certificate or b"").public_key()
+    except ValueError:
+        return None
+    spki = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(spki).hexdigest()
