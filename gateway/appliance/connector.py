@@ -58,8 +58,8 @@ class RoadConnector(Connector):
         self.issuer_seen, self.key_seen = _issuer(certificate), _key(certificate)
         if self.only_key is not None and self.key_seen != self.only_key:
             made[0].abort()
-            fault = OSError(errno.EPROTO, "the server shows another key than a moment ago")
-            raise client_error(req.connection_key, fault)
+            changed = OSError(errno.EPROTO, "the server shows another key than a moment ago")
+            raise client_error(req.connection_key, changed)
         return made
 
 

@@ -1,19 +1,32 @@
-"""This file is how the appliance pairs: from a registration token to a certificate."""
+"""This file is how the appliance pairs: from a registration token to a certificate.
 
+::
+
+    not paired ── any token ─────────────────────────────────────────────> paired
+    paired ────── repair token for this very gateway, of its console ───> paired, with another device key
+           └───── any other token ──> refused, before anything is proved: the token stays unused
+
+The keys to pair with are on disk before the first question, and what pairing brings is switched to by one rename: cut
+anywhere, the appliance is what it was, and the same token brings it on.
+"""
+
+import asyncio
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import aiohttp
 import structlog
 from pydantic import BaseModel, ValidationError
 
+from gateway.appliance import hardware
 from gateway.appliance.connector import RoadConnector
-from gateway.appliance.identity import Identity, Paired
+from gateway.appliance.identity import Identity, Joined, Paired
 from gateway.appliance.outward import FirstRoads, Way, nested_url
-from gateway.contract.pairing import PairingChallenge, PairingResult, PairingStart
+from gateway.contract.identity import Hardware
+from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingResult, PairingStart
 from gateway.contract.problems import Problem, RelayedError
-from gateway.identity import pairing, pinned, tls, tokens
+from gateway.identity import keys, pairing, pinned, tls, tokens, words
 from gateway.identity.pinned import PATIENCE, Claimed, ConsoleUnreachableError
 from gateway.identity.tokens import RegistrationToken
 from gateway.kit.answers import read_whole
@@ -47,29 +60,56 @@ class TlsOpenedError(GatewayError):
     remedy = Remedy.OPERATOR
 
 
-async def pair(identity: Identity, token_text: str, *, roads: FirstRoads | None = None) -> Paired:
+class TokenForOtherError(GatewayError):
+    """The registration token pairs another gateway anew than this appliance."""
+
+    code = "pairing.token_for_other"
+    remedy = Remedy.CALLER
+
+
+async def pair(
+    identity: Identity, token_text: str, *, roads: FirstRoads | None = None, machine: Hardware | None = None
+) -> Paired:
     """Pair with the console that made the token. Repeating it after a cut, with the same token, is safe.
 
-    Raises TokenMangledError, PinMismatchError, ConsoleUnreachableError, PairingRefusedError, AlreadyPairedError,
+    `machine` is what is told of the hardware; what is read of it unless given. Raises TokenMangledError,
+    PinMismatchError, ConsoleUnreachableError, PairingRefusedError, AlreadyPairedError, TokenForOtherError,
     TlsOpenedError or a ProxyError.
     """
     token = tokens.parse(token_text)
-    known = identity.paired()
-    if known is not None:
-        raise AlreadyPairedError(
-            f"this appliance is paired with {known.console} as {known.gateway_name}: "
-            "an appliance belongs to one console; give the token to a new one"
-        )
+    known = identity.joined()
+    if known is not None and token.repairs and known.token_id == token.id:
+        return known.paired
+    _refuse_unless_ours(known, token)
     roads = roads or FirstRoads()
     first = RoadConnector(tls.unchecked(), roads.straight)
     authority = await pinned.authority_with_pin(token.url, token.pins, connector=first)
-    applicant = _Applicant(identity, token, authority, issuer_seen=first.issuer_seen)
+    applicant = _Applicant(identity, token, authority, known, machine or hardware.read(), issuer_seen=first.issuer_seen)
     result = await applicant.converse(roads)
-    if pinned.read_authority(result.trust, source=token.url).pin != authority.pin:
+    if authority.pin not in {pinned.read_authority(one, source=token.url).pin for one in result.bundle.roots}:
         raise pinned.PinMismatchError(f"{token.url} answers with another authority than its own: nothing was kept")
-    paired = identity.store(result, trust=authority.trust, console=token.url)
-    log.info("paired", gateway=paired.gateway_name, console=paired.console)
+    paired = identity.store(result, console=token.url, token_id=token.id)
+    log.info(
+        "paired",
+        gateway=paired.gateway_name,
+        console=paired.console,
+        fingerprint=words.fingerprint(keys.public_pem(identity.device().public_key())),
+        to_be_confirmed=result.confirm,
+    )
     return paired
+
+
+def _refuse_unless_ours(known: Joined | None, token: RegistrationToken) -> None:
+    """Raise AlreadyPairedError unless the token may be used by an appliance that is paired as `known`."""
+    if known is None:
+        return
+    ours = {pinned.read_authority(root, source=known.console).pin for root in known.trust.roots}
+    if token.repairs and not ours.isdisjoint(token.pins):
+        return
+    raise AlreadyPairedError(
+        f"this appliance is paired with {known.console} as {known.gateway_name}: an appliance belongs to one console; "
+        f"give the token to a new one, or pair this one anew with `pcg gateway repair-token {known.gateway_name}`"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +117,8 @@ class _Applicant:
     identity: Identity
     token: RegistrationToken
     authority: Claimed
+    known: Joined | None
+    machine: Hardware
     issuer_seen: str
 
     async def converse(self, roads: FirstRoads) -> PairingResult:
@@ -103,9 +145,22 @@ class _Applicant:
         async with aiohttp.ClientSession(self.token.url, connector=connector, timeout=PATIENCE) as session:
             start = PairingStart(token_id=self.token.id, nonce=secrets.token_hex(32))
             challenge = await _ask(session, "start", start, PairingChallenge)
-            candidate = self.identity.candidate()
-            finish = pairing.prove(self.token, candidate, challenge, nonce=start.nonce, pin=self.authority.pin)
+            self._refuse_other(challenge)
+            connector.only_key = connector.key_seen
+            server = pairing.Server(self.token.url, self.authority.pin, connector.key_seen or "")
+            finish = await asyncio.to_thread(self._proved, challenge, start.nonce, server)
             return await _ask(session, "finish", finish, PairingResult)
+
+    def _proved(self, challenge: PairingChallenge, nonce: str, server: pairing.Server) -> PairingFinish:
+        candidate = replace(self.identity.candidate(), hardware=self.machine)
+        return pairing.prove(self.token, candidate, challenge, nonce=nonce, server=server)
+
+    def _refuse_other(self, challenge: PairingChallenge) -> None:
+        if self.known is not None and challenge.repairs != self.known.gateway_id:
+            raise TokenForOtherError(
+                f"this appliance is {self.known.gateway_name}, and the token pairs another gateway anew: use it there, "
+                f"or make one with `pcg gateway repair-token {self.known.gateway_name}`; it was not used up"
+            )
 
     def _opened(self, further: str) -> "TlsOpenedError":
         return TlsOpenedError(

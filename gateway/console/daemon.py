@@ -18,7 +18,9 @@ from gateway.console.api.routes import Rooms
 from gateway.console.api.watchers import Watchers
 from gateway.console.auth import Doorkeeper
 from gateway.console.bells import Bells
+from gateway.console.confirming import Confirming
 from gateway.console.custody import Custody
+from gateway.console.enrolling import House
 from gateway.console.fleet import Fleet
 from gateway.console.nested import Nested
 from gateway.console.pairing import Pairing
@@ -31,9 +33,11 @@ from gateway.console.store.scope import Scope
 from gateway.console.streams import Streams, refuse_inbound
 from gateway.console.tokens import Tokens
 from gateway.contract.messages import MESSAGE_LIMIT
+from gateway.identity import keys
 from gateway.identity.authority import Authority
+from gateway.identity.challenge import Challenger
 from gateway.identity.grants import GrantKey
-from gateway.identity.pairing import Challenger
+from gateway.identity.pairing import Server
 from gateway.identity.pinned import read_authority
 from gateway.kit import files, supervise
 from gateway.kit.clock import Clock, SystemClock
@@ -141,12 +145,16 @@ def _rooms(
     state: Path,
     clock: Clock,
 ) -> Rooms:
-    challenger = Challenger(_kept_secret(state / "pairing.secret"), authority.pin)
+    challenger = Challenger(_kept_secret(state / "pairing.secret"), purpose="pairing")
+    house = House(
+        authority, lambda: _servers(state, authority, reached), reached.tunnel, _kept_secret(state / "join.secret")
+    )
     return Rooms(
         store=store,
         fleet=Fleet(store, bells, clock=clock),
-        pairing=Pairing(store, authority, challenger, tunnel=reached.tunnel, clock=clock),
+        pairing=Pairing(store, house, challenger, bells, clock=clock),
         tokens=Tokens(store, url=reached.api, pins=lambda: authority.pins, clock=clock),
+        confirming=Confirming(store, bells, clock=clock),
         doorkeeper=Doorkeeper(store, clock=clock),
         authority=authority,
         watchers=Watchers(bells),
@@ -154,6 +162,13 @@ def _rooms(
         nested=nested,
         clock=clock,
     )
+
+
+def _servers(state: Path, authority: Authority, reached: Reached) -> list[Server]:
+    """Return who the console is to an appliance that pairs, once for each root that vouches for it."""
+    key = keys.spki_digest(keys.read(state / "server.key").public_key()).hex()
+    pins = [read_authority(root, source="the console").pin for root in authority.trust.roots]
+    return [Server(reached.api, pin, key) for pin in pins]
 
 
 async def _move_in(store: Store, state: Path, clock: Clock) -> None:

@@ -11,9 +11,10 @@ from gateway.contract.commands import Command
 from gateway.contract.conditions import Condition
 from gateway.contract.events import EventBody
 from gateway.contract.inventory import Inventory
-from gateway.contract.pairing import PairingResult
 from gateway.contract.problems import Problem
+from gateway.contract.shapes import Report
 from gateway.contract.streams import OfferedTarget
+from gateway.contract.trust import Digest, Pem
 
 
 class CommandState(StrEnum):
@@ -81,6 +82,15 @@ class KeyRow:
     revoked_at: datetime | None
 
 
+class PairingAnswer(Report):
+    """What a token was answered, for who lost the answer: the ticket that went with it is made again, never kept."""
+
+    gateway: UUID
+    certificate: Pem
+    request: Digest
+    join_number: int
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A registration token without its secret."""
@@ -95,8 +105,9 @@ class Token:
     revoked_at: datetime | None
     used_at: datetime | None
     used_by: str | None
-    result: PairingResult | None
+    answer: PairingAnswer | None
     repairs: UUID | None = None
+    """The gateway that it pairs anew, in its place."""
     confirm: bool = False
 
 

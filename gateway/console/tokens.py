@@ -1,17 +1,19 @@
-"""This file is registration tokens: made, shown once, listed, revoked."""
+"""This file is registration tokens: made for a new gateway or to pair one anew, shown once, listed, revoked."""
 
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 
 from gateway.console.errors import GatewayNameTakenError
 from gateway.console.records import Token
-from gateway.console.store import gateways
+from gateway.console.store import audit, gateways
 from gateway.console.store import tokens as rows_of
 from gateway.console.store.database import Store
-from gateway.console.store.scope import Scope
+from gateway.console.store.scope import Scope, Within
 from gateway.identity.tokens import RegistrationToken
 from gateway.kit.clock import Clock
 
@@ -27,33 +29,63 @@ class Tokens:
         self._pins = pins
         self._clock = clock
 
-    async def make(self, scope: Scope, gateway: str, *, life: timedelta, author: str) -> tuple[Token, str]:
-        """Return a fresh token and its text, which is known only now. Raises GatewayNameTakenError."""
+    async def make(
+        self, scope: Scope, gateway: str, *, life: timedelta, author: str, confirm: bool = False
+    ) -> tuple[Token, str]:
+        """Return a fresh token and its text, which is known only now. Raises GatewayNameTakenError.
+
+        With `confirm` a person has to compare fingerprints before the gateway may do anything.
+        """
+        async with self._store.writing(scope) as rows:
+            if await gateways.find(rows, gateway) is not None:
+                raise GatewayNameTakenError(
+                    f"a gateway {gateway!r} is already paired: choose another name, or pair it anew in its place with "
+                    f"`pcg gateway repair-token {gateway}`",
+                    gateway=gateway,
+                )
+            wish = _Wish(gateway, None, life, author, confirm)
+            return await self._made(rows, scope, wish)
+
+    async def repair(
+        self, scope: Scope, gateway: str, *, life: timedelta, author: str, confirm: bool = False
+    ) -> tuple[Token, str]:
+        """Return a fresh token that pairs a gateway anew in its place, and its text. Raises GatewayUnknownError."""
+        async with self._store.writing(scope) as rows:
+            found = await gateways.named(rows, gateway)
+            return await self._made(rows, scope, _Wish(gateway, found.id, life, author, confirm))
+
+    async def _made(self, rows: Within, scope: Scope, wish: "_Wish") -> tuple[Token, str]:
         now = self._clock.now()
         # The token's text counts in whole minutes; the row must not outlive what the text says.
-        expires_at = (now + life).replace(second=0, microsecond=0)
-        made = RegistrationToken(self._url, secrets.token_bytes(10), secrets.token_bytes(32), self._pins(), expires_at)
+        expires_at = (now + wish.life).replace(second=0, microsecond=0)
+        made = RegistrationToken(
+            self._url,
+            secrets.token_bytes(10),
+            secrets.token_bytes(32),
+            self._pins(),
+            expires_at,
+            repairs=wish.repairs is not None,
+        )
         token = Token(
             id=made.id,
             tenant=scope.tenant,
-            gateway_name=gateway,
+            gateway_name=wish.gateway,
             public_key=made.public_key,
-            author=author,
+            author=wish.author,
             created_at=now,
             expires_at=expires_at,
             revoked_at=None,
             used_at=None,
             used_by=None,
-            result=None,
+            answer=None,
+            repairs=wish.repairs,
+            confirm=wish.confirm,
         )
-        async with self._store.writing(scope) as rows:
-            if await gateways.find(rows, gateway) is not None:
-                raise GatewayNameTakenError(
-                    f"a gateway {gateway!r} is already paired: choose another name, or remove that one first",
-                    gateway=gateway,
-                )
-            await rows_of.add(rows, token)
-        log.info("registration token made", gateway=gateway, token=token.id, author=author)
+        await rows_of.add(rows, token)
+        action = "token.create" if wish.repairs is None else "token.repair"
+        until = expires_at.isoformat()
+        await audit.note(rows, action, actor=wish.author, now=now, gateway=wish.gateway, token=made.id, until=until)
+        log.info("registration token made", gateway=wish.gateway, token=made.id, author=wish.author, action=action)
         return token, made.text()
 
     async def every(self, scope: Scope) -> list[Token]:
@@ -66,5 +98,17 @@ class Tokens:
         async with self._store.writing(scope) as rows:
             token = await rows_of.get(rows, token_id)
             if token.revoked_at is None:
-                await rows_of.revoke(rows, token_id, now=self._clock.now())
+                now = self._clock.now()
+                await rows_of.revoke(rows, token_id, now=now)
+                name = token.gateway_name
+                await audit.note(rows, "token.revoke", actor=author, now=now, gateway=name, token=token_id)
         log.info("registration token revoked", gateway=token.gateway_name, token=token_id, author=author)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    gateway: str
+    repairs: UUID | None
+    life: timedelta
+    author: str
+    confirm: bool

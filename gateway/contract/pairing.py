@@ -5,9 +5,9 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from gateway.contract.identity import JoinState
+from gateway.contract.identity import Hardware, JoinState
 from gateway.contract.shapes import Name, Report, Wish
-from gateway.contract.trust import Nonce, Pem, Signature, TrustBundle
+from gateway.contract.trust import Digest, Nonce, Pem, Signature, TrustBundle
 
 TokenId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{20}$")]
 
@@ -25,6 +25,7 @@ class PairingChallenge(Report):
     challenge: str = Field(max_length=2048, description="opaque; to be sent back unchanged within two minutes")
     nonce: Nonce
     server_time: AwareDatetime
+    repairs: UUID | None = Field(default=None, description="the gateway that the token pairs anew, if it does")
 
 
 class PairingFinish(Wish):
@@ -35,6 +36,8 @@ class PairingFinish(Wish):
     challenge: str = Field(max_length=2048)
     device_key: Pem = Field(description="public device key, PEM SubjectPublicKeyInfo, P-256")
     request: Pem = Field(description="PKCS #10 certificate request for the TLS key, PEM")
+    server_key: Digest = Field(description="SHA-256 of the SubjectPublicKeyInfo that the TLS server has shown")
+    hardware: Hardware
     token_signature: Signature = Field(description="Ed25519 over the transcript's hash, base64")
     device_signature: Signature = Field(description="ECDSA P-256 with SHA-256 over the transcript's hash, DER, base64")
 
@@ -45,7 +48,8 @@ class PairingResult(Report):
     gateway_id: UUID
     gateway_name: Name
     certificate: Pem = Field(description="the appliance's TLS certificate with its chain, PEM")
-    trust: Pem = Field(description="the console's certificate authority, PEM")
-    bundle: TrustBundle | None = None
-    join: JoinState | None = None
+    bundle: TrustBundle
+    join: JoinState
     tunnel: str = Field(max_length=512, description="where the tunnel ends, wss://host:port/…")
+    server_time: AwareDatetime
+    confirm: bool = Field(default=False, description="whether a person has to compare fingerprints first")

@@ -1,5 +1,6 @@
 """This file is how private keys are made, kept and read: P-256, PKCS #8, mode 0600."""
 
+import hashlib
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -58,6 +59,12 @@ def private_pem(key: PrivateKey) -> bytes:
 def public_pem(key: PublicKey) -> str:
     """Return a public key as SubjectPublicKeyInfo PEM."""
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def spki_digest(key: PublicKey) -> bytes:
+    """Return the SHA-256 of a key's SubjectPublicKeyInfo: what a pin is, and what fingerprints are made of."""
+    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(spki).digest()
 
 
 def read_public(pem: str) -> PublicKey:

@@ -4,38 +4,30 @@
 
     appliance                              console
         | -- start(token id, nonce a) -------> |
-        | <-- challenge(nonce c, sealed) ----- |   stateless: the challenge carries its own proof
+        | <-- challenge(nonce c, sealed) ----- |   nothing is kept: see identity.challenge
         | -- finish(keys, signatures) -------> |   the token's seed and the device key sign one transcript
         | <-- certificate, trust ------------- |
 
-The transcript binds the token, both nonces, the pin of the authority the appliance saw, the device key and the
-certificate request, each with its length before it, so that no part of it can be moved into another.
+The transcript binds the console's URL, the token, both nonces, the pin of the authority and the TLS key that the
+appliance saw, the device key, the certificate request and what the machine says of itself, each with its length before
+it, so that no part of it can be moved into another.
 """
 
 import base64
-import hashlib
-import hmac
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingStart
+from gateway.contract.identity import Hardware
+from gateway.contract.pairing import PairingChallenge, PairingFinish
 from gateway.identity import keys
+from gateway.identity.challenge import digest
 from gateway.identity.tokens import RegistrationToken
 from gateway.kit.errors import GatewayError, Remedy
 
-CHALLENGE_LIFE = timedelta(minutes=2)
-DOMAIN = b"private-cloud-gateway pairing 1"
-
-
-class ChallengeStaleError(GatewayError):
-    """The challenge is too old or was not made by this console."""
-
-    code = "pairing.challenge_stale"
-    remedy = Remedy.RETRY
+DOMAIN = b"private-cloud-gateway pairing 2"
 
 
 class ProofWrongError(GatewayError):
@@ -47,29 +39,43 @@ class ProofWrongError(GatewayError):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What an appliance brings to pairing: its two keys, and the request for the second."""
+    """What an appliance brings to pairing: its device key, the request for its TLS key, and what its machine says."""
 
     device: keys.PrivateKey
     request: str
+    hardware: Hardware = field(default_factory=Hardware)
 
 
-def transcript(*, token_id: str, nonces: tuple[str, str], pin: bytes, device_key: str, request: str) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Which console it is: its URL, the pin of its authority (32 bytes), and the SHA-256 of its TLS key (hex)."""
+
+    url: str
+    pin: bytes
+    key: str
+
+
+def transcript(
+    server: Server, *, token_id: str, nonces: tuple[str, str], device_key: str, request: str, hardware: Hardware
+) -> bytes:
     """Return the SHA-256 over everything the two signatures cover."""
-    parts = [DOMAIN, token_id.encode(), *(nonce.encode() for nonce in nonces), pin, device_key.encode()]
-    return _digest([*parts, request.encode()])
+    who = [server.url.encode(), token_id.encode(), *(nonce.encode() for nonce in nonces)]
+    seen = [server.pin, bytes.fromhex(server.key)]
+    return digest([DOMAIN, *who, *seen, device_key.encode(), request.encode(), *_said(hardware)])
 
 
 def prove(
-    token: RegistrationToken, candidate: Candidate, challenge: PairingChallenge, *, nonce: str, pin: bytes
+    token: RegistrationToken, candidate: Candidate, challenge: PairingChallenge, *, nonce: str, server: Server
 ) -> PairingFinish:
-    """Return the appliance's answer to a challenge; `pin` is that of the authority it has verified."""
+    """Return the appliance's answer to a challenge; `server` is whom it has verified and spoken with."""
     device_key = keys.public_pem(candidate.device.public_key())
     message = transcript(
+        server,
         token_id=token.id,
         nonces=(nonce, challenge.nonce),
-        pin=pin,
         device_key=device_key,
         request=candidate.request,
+        hardware=candidate.hardware,
     )
     return PairingFinish(
         token_id=token.id,
@@ -77,63 +83,44 @@ def prove(
         challenge=challenge.challenge,
         device_key=device_key,
         request=candidate.request,
+        server_key=server.key,
+        hardware=candidate.hardware,
         token_signature=base64.b64encode(token.key.sign(message)).decode(),
         device_signature=base64.b64encode(keys.sign(candidate.device, message)).decode(),
     )
 
 
-class Challenger:
-    """The console's half. `secret` (32 bytes or more) seals challenges; every replica must have the same."""
+def verify(finish: PairingFinish, *, nonce: str, token_key: bytes, servers: Collection[Server]) -> None:
+    """Check both signatures of an answer to the challenge with `nonce`.
 
-    def __init__(self, secret: bytes, pin: bytes) -> None:
-        self._secret = secret
-        self._pin = pin
-
-    def challenge(self, start: PairingStart, *, nonce: str, now: datetime) -> PairingChallenge:
-        """Answer a start; `nonce` is 32 fresh random bytes in hexadecimal."""
-        moment = str(int(now.timestamp()))
-        seal = self._seal(moment, start.token_id, start.nonce, nonce)
-        return PairingChallenge(challenge=f"{moment}.{nonce}.{seal}", nonce=nonce, server_time=now)
-
-    def verify(self, finish: PairingFinish, *, token_key: bytes, now: datetime) -> None:
-        """Check the challenge and both signatures.
-
-        `token_key` is the token's raw public key. Raises ChallengeStaleError, ProofWrongError or
-        keys.KeyUnreadableError.
-        """
-        nonce = self._opened(finish, now)
-        message = transcript(
-            token_id=finish.token_id,
-            nonces=(finish.nonce, nonce),
-            pin=self._pin,
-            device_key=finish.device_key,
-            request=finish.request,
-        )
-        device = keys.read_public(finish.device_key)
-        if not _token_signed(token_key, _bytes(finish.token_signature), message):
-            raise ProofWrongError("the registration token's proof does not hold: make a new token and pair again")
-        if not keys.signed(device, _bytes(finish.device_signature), message):
-            raise ProofWrongError("the device key's proof does not hold: start pairing again")
-
-    def _opened(self, finish: PairingFinish, now: datetime) -> str:
-        moment, nonce, seal = [*finish.challenge.split("."), "", "", ""][:3]
-        expected = self._seal(moment, finish.token_id, finish.nonce, nonce)
-        if not hmac.compare_digest(seal.encode(), expected.encode()):
-            raise ChallengeStaleError("the pairing challenge was not made by this console: start pairing again")
-        age = now.timestamp() - int(moment)
-        if not 0 <= age + 1 <= CHALLENGE_LIFE.total_seconds() + 1:
-            raise ChallengeStaleError("the pairing challenge is too old: start pairing again")
-        return nonce
-
-    def _seal(self, *parts: str) -> str:
-        return hmac.new(self._secret, _digest(part.encode() for part in parts), hashlib.sha256).hexdigest()
+    `token_key` is the token's raw public key; `servers` is who this console is: once for each authority that vouches
+    for it. Raises ProofWrongError or keys.KeyUnreadableError.
+    """
+    device = keys.read_public(finish.device_key)
+    if finish.server_key not in {one.key for one in servers}:
+        raise ProofWrongError("the appliance has spoken with another TLS key than this console's: pair again")
+    messages = [_covered(finish, nonce, one) for one in servers]
+    held = [one for one in messages if _token_signed(token_key, _bytes(finish.token_signature), one)]
+    if not held:
+        raise ProofWrongError("the registration token's proof does not hold: make a new token and pair again")
+    if not keys.signed(device, _bytes(finish.device_signature), held[0]):
+        raise ProofWrongError("the device key's proof does not hold: start pairing again")
 
 
-def _digest(parts: Iterable[bytes]) -> bytes:
-    whole = hashlib.sha256()
-    for part in parts:
-        whole.update(len(part).to_bytes(4, "big") + part)
-    return whole.digest()
+def _covered(finish: PairingFinish, nonce: str, server: Server) -> bytes:
+    return transcript(
+        server,
+        token_id=finish.token_id,
+        nonces=(finish.nonce, nonce),
+        device_key=finish.device_key,
+        request=finish.request,
+        hardware=finish.hardware,
+    )
+
+
+def _said(hardware: Hardware) -> list[bytes]:
+    uuid = str(hardware.system_uuid).encode() if hardware.system_uuid else b""
+    return [uuid, b"tpm" if hardware.device_key_in_tpm else b"file"]
 
 
 def _token_signed(token_key: bytes, signature: bytes, message: bytes) -> bool:

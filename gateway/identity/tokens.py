@@ -7,7 +7,8 @@
     payload   4 bytes   expiry, minutes since 1970 (big-endian)
              10 bytes   token id
              32 bytes   Ed25519 seed; the console keeps only the public key
-              1 byte    number of pins, 1 to 4
+              1 byte    flags: 1 = pairs a gateway anew that is there already; the others are not given out
+              1 byte    number of pins, 1 or 2: the current authority, and the next while one is brought in
           n x 32 bytes  SHA-256 of the SubjectPublicKeyInfo of the console's certificate authority
              the rest   URL of the console, UTF-8
 """
@@ -25,8 +26,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gateway.kit.errors import GatewayError, Remedy
 
 PREFIX = "pcgreg1_"
-HEAD = struct.Struct(">I10s32sB")
+HEAD = struct.Struct(">I10s32sBB")
 PIN_BYTES = 32
+MOST_PINS = 2
+REPAIRS = 1
 
 
 class TokenMangledError(GatewayError):
@@ -45,6 +48,8 @@ class RegistrationToken:
     seed: bytes = field(repr=False)
     pins: tuple[bytes, ...]
     expires_at: datetime
+    repairs: bool = False
+    """Whether it pairs a gateway anew that is there already, in its place."""
 
     @property
     def id(self) -> str:
@@ -64,7 +69,9 @@ class RegistrationToken:
     def text(self) -> str:
         """Return the token as the one string to be copied."""
         minutes = int(self.expires_at.timestamp()) // 60
-        payload = HEAD.pack(minutes, self.token_id, self.seed, len(self.pins)) + b"".join(self.pins) + self.url.encode()
+        flags = REPAIRS if self.repairs else 0
+        head = HEAD.pack(minutes, self.token_id, self.seed, flags, len(self.pins))
+        payload = head + b"".join(self.pins) + self.url.encode()
         return f"{PREFIX}{_base64(payload)}_{_checksum(payload)}"
 
 
@@ -84,15 +91,18 @@ def parse(text: str) -> RegistrationToken:
 
 
 def _unpack(payload: bytes) -> RegistrationToken:
-    minutes, token_id, seed, count = HEAD.unpack_from(payload)
+    minutes, token_id, seed, flags, count = HEAD.unpack_from(payload)
     rest = payload[HEAD.size :]
-    if not 1 <= count <= 4 or len(rest) <= count * PIN_BYTES:
+    if flags & ~REPAIRS:
+        raise ValueError("flags")
+    if not 1 <= count <= MOST_PINS or len(rest) <= count * PIN_BYTES:
         raise ValueError("pins")
     pins = tuple(rest[index * PIN_BYTES : (index + 1) * PIN_BYTES] for index in range(count))
     url = rest[count * PIN_BYTES :].decode()
     if not url.startswith("https://"):
         raise ValueError("url")
-    return RegistrationToken(url, token_id, seed, pins, datetime.fromtimestamp(minutes * 60, UTC))
+    expires_at = datetime.fromtimestamp(minutes * 60, UTC)
+    return RegistrationToken(url, token_id, seed, pins, expires_at, repairs=bool(flags & REPAIRS))
 
 
 def _base64(payload: bytes) -> str:

@@ -34,7 +34,7 @@ from gateway.contract.messages import (
     Welcome,
     from_console,
 )
-from gateway.contract.pairing import PairingChallenge, PairingResult
+from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingResult
 from gateway.contract.streams import OfferedTarget
 from gateway.identity import keys, pairing, tls, tokens
 from gateway.identity.authority import certificate_request
@@ -245,9 +245,18 @@ async def finish(console: Console, parsed: RegistrationToken, candidate: pairing
     said, nonce = await start(console, parsed)
     if said.status != 200:
         return said
-    challenge = PairingChallenge.model_validate(said.body)
-    proof = pairing.prove(parsed, candidate, challenge, nonce=nonce, pin=parsed.pins[0])
+    proof = proof_of(console, parsed, candidate, said, nonce)
     return await console.ask("POST", "/api/v1/pairing/finish", proof.model_dump(mode="json"), key="")
+
+
+def proof_of(
+    console: Console, parsed: RegistrationToken, candidate: pairing.Candidate, said: Said, nonce: str
+) -> PairingFinish:
+    """Return the answer to a challenge by an appliance that has spoken with this very console."""
+    challenge = PairingChallenge.model_validate(said.body)
+    key = keys.spki_digest(keys.read(console.settings.state / "server.key").public_key()).hex()
+    server = pairing.Server(parsed.url, parsed.pins[0], key)
+    return pairing.prove(parsed, candidate, challenge, nonce=nonce, server=server)
 
 
 def candidate() -> tuple[pairing.Candidate, keys.PrivateKey]:
@@ -265,4 +274,4 @@ async def paired_appliance(console: Console, gateway: str = "dc1", *, key: str |
     certificate, private = directory / f"{gateway}.pem", directory / f"{gateway}.key"
     certificate.write_text(result.certificate)
     keys.write(private, private_key)
-    return Appliance(console, result, tls.client(result.trust, certificate=certificate, key=private))
+    return Appliance(console, result, tls.client("".join(result.bundle.roots), certificate=certificate, key=private))

@@ -54,8 +54,10 @@ async def list_tokens(call: Call[Nothing, Nothing, Nothing]) -> models.Registrat
 
 async def make_token(call: Call[Nothing, Nothing, models.NewRegistrationToken]) -> models.FreshRegistrationToken:
     """Make a registration token."""
-    life = timedelta(hours=call.body.hours)
-    token, text = await call.rooms.tokens.make(call.scope, call.body.gateway, life=life, author=call.caller.user)
+    body, life = call.body, timedelta(hours=call.body.hours)
+    token, text = await call.rooms.tokens.make(
+        call.scope, body.gateway, life=life, author=call.caller.user, confirm=body.confirm
+    )
     shown = views.token(token, now=call.rooms.clock.now())
     return models.FreshRegistrationToken(**dict(shown), token=text)
 

@@ -74,16 +74,28 @@ class WhoAmI(Report):
     version: str = Field(description="the console's version")
 
 
-class NewRegistrationToken(Wish):
-    """A registration token to be made."""
+class NewRepairToken(Wish):
+    """A registration token to be made for a gateway that is there."""
 
-    gateway: Name = Field(description="the name that the gateway will have")
     hours: int = Field(
         default=24,
         ge=int(SHORTEST_TOKEN / timedelta(hours=1)),
         le=int(LONGEST_TOKEN / timedelta(hours=1)),
         description="how long the token may be used, in hours: from one hour to seven days",
     )
+    confirm: bool = Field(default=False, description="have a person compare fingerprints before the gateway may work")
+
+
+class NewRegistrationToken(NewRepairToken):
+    """A registration token to be made."""
+
+    gateway: Name = Field(description="the name that the gateway will have")
+
+
+class WordsRead(Wish):
+    """What a person has read on an appliance."""
+
+    words: str = Field(max_length=200, description="the six words of the fingerprint; case and spaces do not matter")
 
 
 class TokenState(StrEnum):
@@ -105,6 +117,9 @@ class RegistrationTokenView(Report):
     created_at: AwareDatetime
     expires_at: AwareDatetime
     used_at: AwareDatetime | None = None
+    repairs: bool = Field(default=False, description="whether it pairs a gateway anew that is there already")
+    confirm: bool = Field(default=False, description="whether a person has to compare fingerprints first")
+    used_by: str | None = Field(default=None, description="six words: the fingerprint of the device that used it")
 
 
 class FreshRegistrationToken(RegistrationTokenView):
@@ -139,6 +154,7 @@ class GatewayView(Report):
     connected_since: AwareDatetime | None = None
     last_seen_at: AwareDatetime | None = None
     certificate_until: AwareDatetime = Field(description="when its certificate ends")
+    fingerprint: str = Field(default="", description="six words that the appliance shows too: its device key's")
     problem: Problem | None = Field(default=None, description="why its last connection was refused")
 
 

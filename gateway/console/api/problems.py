@@ -3,11 +3,11 @@
 from aiohttp import web
 from pydantic import ValidationError
 
-from gateway.console import auth, errors, limits, nested, pairing
+from gateway.console import auth, confirming, enrolling, errors, limits, nested, pairing
 from gateway.console.api import echoes, tunnels, watchers
 from gateway.console.store import database, reading
 from gateway.contract.problems import Fault, Problem, problem_of
-from gateway.identity import authority, keys
+from gateway.identity import authority, challenge, keys
 from gateway.identity import pairing as conversation
 from gateway.kit.errors import GatewayError, Remedy
 
@@ -77,7 +77,9 @@ class UpgradeMissingError(GatewayError):
 STATUS: dict[type[GatewayError], int] = {
     auth.NotSignedInError: 401,
     authority.RequestRefusedError: 422,
-    conversation.ChallengeStaleError: 409,
+    challenge.ChallengeStaleError: 409,
+    confirming.NothingToConfirmError: 409,
+    confirming.WordsDifferError: 409,
     conversation.ProofWrongError: 403,
     database.StoreConflictError: 409,
     database.StoreUnavailableError: 503,
@@ -101,7 +103,7 @@ STATUS: dict[type[GatewayError], int] = {
     pairing.PairingTokenExpiredError: 410,
     pairing.PairingTokenRevokedError: 410,
     pairing.PairingTokenUnknownError: 404,
-    pairing.PairingTokenUsedError: 409,
+    enrolling.PairingTokenUsedError: 409,
     EncodingUnknownError: 415,
     ExpectationUnknownError: 417,
     MethodUnknownError: 405,

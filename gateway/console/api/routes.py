@@ -11,6 +11,7 @@ from gateway.console.api.echoes import Echoes
 from gateway.console.api.tunnels import Tunnels
 from gateway.console.api.watchers import Watchers
 from gateway.console.auth import Doorkeeper
+from gateway.console.confirming import Confirming
 from gateway.console.fleet import Fleet
 from gateway.console.nested import Nested, Peer
 from gateway.console.pairing import Pairing
@@ -43,6 +44,7 @@ class Rooms:
     fleet: Fleet
     pairing: Pairing
     tokens: Tokens
+    confirming: Confirming
     doorkeeper: Doorkeeper
     authority: Authority
     watchers: Watchers

@@ -1,23 +1,24 @@
 """This file is the API: the one table of its routes."""
 
-from gateway.console import errors, limits, nested, pairing
+from gateway.console import confirming, enrolling, errors, limits, nested, pairing
 from gateway.console.api import authority as authority_api
-from gateway.console.api import echo, echoes, handlers, nest, problems, streams, tunnel, tunnels
+from gateway.console.api import echo, echoes, enrolment, handlers, nest, problems, streams, tunnel, tunnels
 from gateway.console.api.routes import Route
-from gateway.identity import authority, keys
+from gateway.identity import authority, challenge, keys
 from gateway.identity import pairing as conversation
 
 TOKEN_ERRORS = (
     pairing.PairingTokenUnknownError,
     pairing.PairingTokenExpiredError,
     pairing.PairingTokenRevokedError,
+    errors.GatewayUnknownError,
     limits.TooOftenError,
 )
 FINISH_ERRORS = (
     *TOKEN_ERRORS,
-    pairing.PairingTokenUsedError,
+    enrolling.PairingTokenUsedError,
     errors.GatewayNameTakenError,
-    conversation.ChallengeStaleError,
+    challenge.ChallengeStaleError,
     conversation.ProofWrongError,
     keys.KeyUnreadableError,
     authority.RequestRefusedError,
@@ -83,6 +84,21 @@ TABLE = (
         handlers.revoke_token,
         status=204,
         errors=(errors.TokenUnknownError,),
+    ),
+    Route(
+        "POST",
+        GATEWAY + "/repair-token",
+        "makeRepairToken",
+        enrolment.make_repair_token,
+        status=201,
+        errors=(errors.GatewayUnknownError,),
+    ),
+    Route(
+        "POST",
+        GATEWAY + "/confirm",
+        "confirmGateway",
+        enrolment.confirm,
+        errors=(errors.GatewayUnknownError, confirming.WordsDifferError, confirming.NothingToConfirmError),
     ),
     Route("GET", "/api/v1/gateways", "listGateways", handlers.list_gateways),
     Route("GET", GATEWAY, "showGateway", handlers.show_gateway, errors=(errors.GatewayUnknownError,)),

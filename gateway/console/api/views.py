@@ -17,6 +17,8 @@ from gateway.console.api.models import (
 )
 from gateway.console.records import AuditEntry, Cluster, ForgottenCluster, Gateway, StoredCommand, Token
 from gateway.contract.clusters import Machine, MachinePhase
+from gateway.identity import words
+from gateway.identity.keys import KeyUnreadableError
 
 SILENT = timedelta(seconds=45)
 """A gateway that was not seen for longer is shown as disconnected."""
@@ -34,8 +36,16 @@ def gateway(one: Gateway, *, now: datetime) -> GatewayView:
         connected_since=one.connected_since,
         last_seen_at=one.last_seen_at,
         certificate_until=one.certificate_until,
+        fingerprint=_fingerprint(one),
         problem=one.problem,
     )
+
+
+def _fingerprint(one: Gateway) -> str:
+    try:
+        return words.fingerprint(one.device_key)
+    except KeyUnreadableError:
+        return ""
 
 
 def status(one: Gateway, *, now: datetime) -> GatewayStatus:
@@ -84,6 +94,9 @@ def token(one: Token, *, now: datetime) -> RegistrationTokenView:
         created_at=one.created_at,
         expires_at=one.expires_at,
         used_at=one.used_at,
+        repairs=one.repairs is not None,
+        confirm=one.confirm,
+        used_by=words.fingerprint(one.used_by) if one.used_by else None,
     )
 
 

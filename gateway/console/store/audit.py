@@ -1,6 +1,7 @@
 """This file is how the audit log is remembered: rows are added and read, never changed and never removed."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from gateway.console.errors import AuditEntryUnknownError
 from gateway.console.records import AuditEntry, AuditOutcome
 from gateway.console.store.scope import Within
 from gateway.console.store.tables import audit as table
+from gateway.kit import ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,21 @@ async def append(rows: Within, entry: AuditEntry) -> None:
         outcome=entry.outcome.value,
         facts=entry.facts,
     )
+
+
+async def note(
+    rows: Within,
+    action: str,
+    *,
+    actor: str,
+    now: datetime,
+    gateway: str | None = None,
+    outcome: AuditOutcome = AuditOutcome.ENDED,
+    **facts: str | float | None,
+) -> None:
+    """Add an entry of something that is done, or refused, in this very transaction."""
+    entry = AuditEntry(ids.new_id(now), now, actor, action, gateway, None, outcome, dict(facts))
+    await append(rows, entry)
 
 
 async def newest(rows: Within, sought: Sought, *, limit: int) -> list[AuditEntry]:

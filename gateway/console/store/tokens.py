@@ -1,4 +1,4 @@
-"""This file is how registration tokens are remembered: their public half only."""
+"""This file is how registration tokens are remembered: their public half, and of the answer no secret."""
 
 from datetime import datetime
 from typing import Any
@@ -6,11 +6,10 @@ from typing import Any
 from sqlalchemy import Row
 
 from gateway.console.errors import TokenUnknownError
-from gateway.console.records import Token
+from gateway.console.records import PairingAnswer, Token
 from gateway.console.store.reading import read
 from gateway.console.store.scope import Within
 from gateway.console.store.tables import registration_tokens as table
-from gateway.contract.pairing import PairingResult
 
 
 async def add(rows: Within, token: Token) -> None:
@@ -21,6 +20,8 @@ async def add(rows: Within, token: Token) -> None:
         gateway_name=token.gateway_name,
         public_key=token.public_key,
         author=token.author,
+        repairs=token.repairs,
+        confirm=token.confirm,
         created_at=token.created_at,
         expires_at=token.expires_at,
     )
@@ -46,10 +47,10 @@ async def revoke(rows: Within, token_id: str, *, now: datetime) -> None:
     await rows.run(rows.update(table).where(table.c.id == token_id).values(revoked_at=now))
 
 
-async def used(rows: Within, token_id: str, *, by: str, result: PairingResult, now: datetime) -> None:
+async def used(rows: Within, token_id: str, *, by: str, answer: PairingAnswer, now: datetime) -> None:
     """Note by which device key a token was used, and what was answered."""
     found = rows.update(table).where(table.c.id == token_id)
-    await rows.run(found.values(used_at=now, used_by=by, result=result.model_dump(mode="json")))
+    await rows.run(found.values(used_at=now, used_by=by, result=answer.model_dump(mode="json")))
 
 
 def _token(row: Row[Any]) -> Token:
@@ -64,7 +65,7 @@ def _token(row: Row[Any]) -> Token:
         revoked_at=row.revoked_at,
         used_at=row.used_at,
         used_by=row.used_by,
-        result=read(PairingResult, row.result, what=f"the registration token {row.id}") if row.result else None,
+        answer=read(PairingAnswer, row.result, what=f"the registration token {row.id}") if row.result else None,
         repairs=row.repairs,
         confirm=row.confirm,
     )

@@ -1,0 +1,197 @@
+"""This file is what a registration token brings about: a gateway is made, or made anew in its own place.
+
+::
+
+    token open ── pairs ────> ACTIVE                     token used ── same device, same request, in time ─> same answer
+               └─ --confirm ─> UNCONFIRMED ── words ──> ACTIVE      └─ another device ─> refused, alert, audit entry
+
+Everything that goes with one answer is one transaction: the token is marked, the gateway written, the answer kept. Of
+the answer no secret is kept: the join state's ticket is made again from the console's own secret.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from gateway.console.errors import GatewayNameTakenError
+from gateway.console.records import AuditOutcome, Gateway, PairingAnswer, Standing, Token
+from gateway.console.store import audit, enrolment, gateways, tokens
+from gateway.console.store import standing as papers_of
+from gateway.console.store.enrolment import Enrolled
+from gateway.console.store.scope import Within
+from gateway.contract.conditions import Condition
+from gateway.contract.pairing import PairingFinish, PairingResult
+from gateway.identity import joinstate, words
+from gateway.identity.authority import Authority, Issued
+from gateway.identity.pairing import Server
+from gateway.kit import ids
+from gateway.kit.errors import GatewayError, Remedy
+
+SAME_ANSWER_FOR = timedelta(minutes=15)
+AWAITING = "awaiting-confirmation"
+USED_ELSEWHERE = "token-used-elsewhere"
+
+
+class PairingTokenUsedError(GatewayError):
+    """The registration token was used already."""
+
+    code = "pairing.token_used"
+    remedy = Remedy.CALLER
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What every answer to pairing needs: who signs, who the console is, where the tunnel ends.
+
+    `join_secret` (32 bytes, the same in every replica) is what tickets are made from.
+    """
+
+    authority: Authority
+    servers: Callable[[], Collection[Server]]
+    tunnel: str
+    join_secret: bytes
+
+
+async def enrol(rows: Within, house: House, token: Token, finish: PairingFinish, *, now: datetime) -> PairingResult:
+    """Use a token up for an appliance that has proved itself.
+
+    Raises GatewayNameTakenError, GatewayUnknownError or RequestRefusedError.
+    """
+    old = await _repaired(rows, token)
+    gateway = ids.new_id(now) if old is None else old.id
+    number = 1 if old is None else (await papers_of.papers(rows, gateway)).join_number + 1
+    issued = house.authority.sign_gateway(finish.request, gateway, now=now)
+    enrolled = _enrolled(house, token, finish, issued, gateway=gateway, number=number)
+    if old is None:
+        await enrolment.add(rows, gateway, enrolled, name=token.gateway_name, now=now)
+    else:
+        await enrolment.replace(rows, gateway, enrolled, now=now)
+    if token.confirm:
+        await papers_of.add_condition(rows, gateway, _awaiting(token.gateway_name, now))
+    answer = PairingAnswer(
+        gateway=gateway,
+        certificate=issued.pem,
+        request=joinstate.digest(finish.request).hex(),
+        join_number=number,
+    )
+    await tokens.used(rows, token.id, by=finish.device_key, answer=answer, now=now)
+    await audit.note(
+        rows,
+        "gateway.pair" if old is None else "gateway.repair",
+        actor=token.author,
+        now=now,
+        gateway=token.gateway_name,
+        token=token.id,
+        device=words.fingerprint(finish.device_key),
+    )
+    return _result(house, token, answer, finish, now=now)
+
+
+async def answered_again(
+    rows: Within, house: House, token: Token, finish: PairingFinish, *, now: datetime
+) -> PairingResult | PairingTokenUsedError:
+    """Return what a used token's holder gets: the same answer, or the refusal, of which an alert is written.
+
+    It is returned, not raised: the transaction that writes the alert has to be kept.
+    """
+    if token.used_by != finish.device_key:
+        await _alert(rows, token, finish, now)
+        return PairingTokenUsedError("the registration token was used already, by another device: make a new one")
+    gateway = await gateways.find(rows, token.gateway_name)
+    answer = token.answer
+    in_time = token.used_at is not None and now - token.used_at <= SAME_ANSWER_FOR
+    if in_time and answer is not None and _is_owed(gateway, answer, finish):
+        return _result(house, token, answer, finish, now=now)
+    return PairingTokenUsedError("the registration token was used already: make a new one")
+
+
+def awaits(conditions: Collection[Condition]) -> bool:
+    """Tell whether a person has to compare fingerprints."""
+    return any(one.type == AWAITING for one in conditions)
+
+
+def _is_owed(gateway: Gateway | None, answer: PairingAnswer, finish: PairingFinish) -> bool:
+    """Tell whether the kept answer is still the gateway's last word, and the one that was asked for."""
+    if gateway is None or gateway.id != answer.gateway or gateway.device_key != finish.device_key:
+        return False
+    return answer.request == joinstate.digest(finish.request).hex()
+
+
+async def _repaired(rows: Within, token: Token) -> Gateway | None:
+    if token.repairs is not None:
+        return await gateways.held(rows, token.repairs)
+    if await gateways.find(rows, token.gateway_name) is not None:
+        raise GatewayNameTakenError(
+            f"a gateway {token.gateway_name!r} is already paired: make a token with another name, or pair it anew in "
+            f"its place with `pcg gateway repair-token {token.gateway_name}`",
+            gateway=token.gateway_name,
+        )
+    return None
+
+
+def _enrolled(
+    house: House, token: Token, finish: PairingFinish, issued: Issued, *, gateway: UUID, number: int
+) -> Enrolled:
+    join = joinstate.issued(house.join_secret, gateway, number, finish.request)
+    return Enrolled(
+        device_key=finish.device_key,
+        serial=issued.serial,
+        until=issued.not_after,
+        join_number=number,
+        join_key=joinstate.key_of(join),
+        system_uuid=finish.hardware.system_uuid,
+        trust_version=house.authority.trust.version,
+        standing=Standing.UNCONFIRMED if token.confirm else Standing.ACTIVE,
+    )
+
+
+def _result(
+    house: House, token: Token, answer: PairingAnswer, finish: PairingFinish, *, now: datetime
+) -> PairingResult:
+    return PairingResult(
+        gateway_id=answer.gateway,
+        gateway_name=token.gateway_name,
+        certificate=answer.certificate,
+        bundle=house.authority.trust,
+        join=joinstate.issued(house.join_secret, answer.gateway, answer.join_number, finish.request),
+        tunnel=house.tunnel,
+        server_time=now,
+        confirm=token.confirm,
+    )
+
+
+def _awaiting(name: str, now: datetime) -> Condition:
+    return Condition(
+        type=AWAITING,
+        message="it was paired and gets no commands and no streams until a person has compared its fingerprint",
+        remedy=f"read the six words on the appliance (`pcg appliance status`), then `pcg gateway confirm {name}`",
+        since=now,
+    )
+
+
+async def _alert(rows: Within, token: Token, finish: PairingFinish, now: datetime) -> None:
+    """Say on the gateway and in the audit log that a second device holds the token; once for each device in a row."""
+    other, own = words.fingerprint(finish.device_key), words.fingerprint(token.used_by or "")
+    message = f"the registration token was used by another device, {other}, after it had paired this gateway, {own}"
+    found = await gateways.find(rows, token.gateway_name)
+    if found is None or any(one.message == message for one in found.conditions):
+        return
+    remedy = (
+        "compare with the six words that the right appliance shows (`pcg appliance status`): if they are others, "
+        f"`pcg gateway revoke {found.name}` and pair the right one with `pcg gateway repair-token {found.name}`; if "
+        "they are the same, find out who else has seen the token"
+    )
+    condition = Condition(type=USED_ELSEWHERE, message=message, remedy=remedy, since=now)
+    await papers_of.add_condition(rows, found.id, condition)
+    await audit.note(
+        rows,
+        "pairing.token-used",
+        actor="an appliance",
+        now=now,
+        gateway=found.name,
+        outcome=AuditOutcome.REFUSED,
+        token=token.id,
+        device=other,
+        paired=own,
+    )
