@@ -8,7 +8,7 @@ CACHE := $(if $(PCG_CACHE),$(PCG_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)
 DEMO_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: help demo test test-heavy fuzz lint docs setup packages clean rivals
+.PHONY: help demo test test-heavy fuzz lint docs setup tpm packages clean rivals
 .PHONY: bench-first-cluster bench-tunnel bench-tunnel-slow-link
 
 help:
@@ -27,7 +27,7 @@ help:
 demo: setup
 	$(BIN)/pcg demo $(DEMO_ARGS)
 
-test: setup
+test: setup tpm
 	$(BIN)/pytest $(TEST_ARGS)
 
 test-heavy: setup
@@ -66,6 +66,7 @@ rivals:
 
 # Debian packages that the lab's programs come from, and what tests need besides; installed only when missing.
 test test-heavy lint: ALSO = openssl openssh-server tinyproxy-bin iptables
+test tpm: ALSO += libtss2-dev swtpm gcc libc6-dev python3-dev pkg-config
 bench-tunnel bench-tunnel-slow-link: ALSO = stunnel4 openssh-server gcc libc6-dev libssl-dev iproute2
 setup: $(STAMP)
 	@missing=$$(for one in $$($(BIN)/python -m gateway.lab.prerequisites) $(ALSO); do \
@@ -82,6 +83,12 @@ packages:
 	    trap "rm -f $$guard" EXIT; trap 'exit 130' INT TERM HUP; \
 	    printf '#!/bin/sh\nexit 101\n' >$$guard; chmod 755 $$guard; fi; \
 	DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends $(PACKAGES)
+
+# Without it the tests of device keys in a TPM are skipped, and say so.
+tpm: setup
+	@$(BIN)/python -c 'import tpm2_pytss' 2>/dev/null || \
+	    $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[tpm]' || \
+	    echo "the library for the TPM cannot be built here: its tests are skipped"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
