@@ -7,14 +7,19 @@ from typing import Annotated
 
 import typer
 
-from gateway.console import daemon, keyring, settings
+from gateway.console import ca, daemon, keyring, settings
+from gateway.console.ca import Situation, Step
 from gateway.console.settings import ConsoleSettings
+from gateway.identity.certificates import spki_pin
+from gateway.identity.rotation import Phase
 from gateway.kit import logs, loops
 from gateway.kit.clock import SystemClock
 
 app = typer.Typer(help="Run the console.", no_args_is_help=True)
 key_app = typer.Typer(help="API keys, in the database of the console on this machine.", no_args_is_help=True)
+ca_app = typer.Typer(help="The certificate authority of the console on this machine.", no_args_is_help=True)
 app.add_typer(key_app, name="key")
+app.add_typer(ca_app, name="ca")
 
 
 @app.callback()
@@ -83,6 +88,48 @@ def revoke_key(
     """Make an API key worthless, at once."""
     asyncio.run(keyring.revoke(_settings(state), key_id, now=SystemClock().now()))
     typer.echo(f"API key {key_id} is revoked.")
+
+
+@ca_app.command("status")
+def show_authority(*, state: State = None) -> None:
+    """Show the roots, who trusts which, and what to do next."""
+    now = SystemClock().now()
+    _show(asyncio.run(ca.situation(_settings(state), now=now)), now)
+
+
+@ca_app.command("rotate")
+def rotate(
+    *,
+    root: Annotated[
+        bool, typer.Option("--root", help="first make the next root known; the second time make it the current one")
+    ] = False,
+    retire: Annotated[bool, typer.Option("--retire", help="last: take the former root no more")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="even if gateways are left behind, which come back by recovery")
+    ] = False,
+    state: State = None,
+) -> None:
+    """Sign with a new intermediate from now on; or, step by step, with a new root. The console may run meanwhile."""
+    if root and retire:
+        raise typer.BadParameter("--root and --retire are two steps: take one at a time")
+    step = Step.ROOT if root else Step.RETIRE if retire else Step.INTERMEDIATE
+    now = SystemClock().now()
+    _show(asyncio.run(ca.rotate(_settings(state), step, even_so=yes, now=now)), now)
+
+
+def _show(found: Situation, now: datetime) -> None:
+    phase = found.authority.state.phase
+    roots = ["current root", "next root" if phase is Phase.HANDED_ON else "former root"]
+    *tops, intermediate = found.authority.chain
+    typer.echo(f"{'':12}  {'UNTIL':16}  PIN")
+    for what, one in [*zip(roots, tops, strict=False), ("intermediate", intermediate)]:
+        typer.echo(f"{what:12}  {_minute(one.not_valid_after_utc)}  sha256:{spki_pin(one).hex()}")
+    if not found.authority.has_root_key:
+        typer.echo("The current root's key is not in its place; it is needed to rotate.")
+    typer.echo(f"\nPhase: {phase.value}. Trust bundle: version {found.authority.trust.version}, kept by")
+    for version, gateways in found.by_version.items():
+        typer.echo(f"  {gateways} gateways: {f'version {version}' if version else 'not known which'}")
+    typer.echo(f"Next: {ca.next_step(found, now=now)}")
 
 
 def _settings(state: Path | None) -> ConsoleSettings:

@@ -64,7 +64,8 @@ async def revoke(settings: ConsoleSettings, key_id: str, *, now: datetime) -> No
 
 
 @asynccontextmanager
-async def _keys(settings: ConsoleSettings, now: datetime) -> AsyncIterator[Within]:
+async def console_store(settings: ConsoleSettings) -> AsyncIterator[Store]:
+    """Open the database of the console whose settings these are, running or not. Raises ConsoleNotThereError."""
     if settings.database is None and not (settings.state / "console.sqlite").exists():
         raise ConsoleNotThereError(
             f"no console keeps its state in {settings.state}: name its directory with --state",
@@ -74,6 +75,12 @@ async def _keys(settings: ConsoleSettings, now: datetime) -> AsyncIterator[Withi
         # Whoever is not the console's own user would leave files in there that the console cannot open.
         files.make_private_directory(settings.state)
     async with Store.open(settings.database_url) as store:
+        yield store
+
+
+@asynccontextmanager
+async def _keys(settings: ConsoleSettings, now: datetime) -> AsyncIterator[Within]:
+    async with console_store(settings) as store:
         scope = Scope(await doors.tenant_named(store, FIRST_TENANT, now=now))
         async with store.writing(scope) as rows:
             yield rows

@@ -99,24 +99,19 @@ def retired(state: State) -> State:
     return state.model_copy(update=changed)
 
 
-def waits_for(state: State, *, trust_version: int, certificate_until: datetime) -> bool:
+def waits_for(state: State, *, trust_version: int, certificate_until: datetime, now: datetime) -> bool:
     """Tell whether a gateway would be left behind if the next step were taken now.
 
     `trust_version` is the bundle that it keeps, `certificate_until` when its certificate ends.
     """
-    match state.phase:
-        case Phase.STEADY:
-            return False
-        case Phase.HANDED_ON:
-            return trust_version < state.known_since
-        case Phase.SETTLING:
-            former = certificate_until <= (state.promoted_at or certificate_until) + LEAF_LIFE
-            return trust_version < state.known_since or former
-
-
-def signed_until(state: State) -> datetime | None:
-    """Return when the last certificate below the former root ends, while there is a former root."""
-    return None if state.promoted_at is None else state.promoted_at + LEAF_LIFE
+    if state.phase is Phase.STEADY:
+        return False
+    behind = trust_version < state.known_since
+    if state.promoted_at is None:
+        return behind
+    # What the former root has signed ends by then; what has ended already needs recovery, whatever is done now.
+    below_former = now < certificate_until <= state.promoted_at + LEAF_LIFE
+    return behind or below_former
 
 
 def expect(state: State, phase: Phase) -> None:

@@ -1,0 +1,139 @@
+"""This file is the authority in the hands of whoever runs the console: how a rotation stands, and its next step.
+
+Works on the state directory, while the console runs and while it does not; a running console notices within seconds.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from gateway.console import keyring
+from gateway.console.keyring import ConsoleNotThereError
+from gateway.console.settings import ConsoleSettings
+from gateway.console.store import trusting
+from gateway.console.store.trusting import Trusting
+from gateway.identity import rotation
+from gateway.identity.authority import Authority
+from gateway.identity.rotation import Phase
+from gateway.kit.errors import GatewayError, Remedy
+
+NAMED_AT_MOST = 10
+ROOT_ENDS_SOON = timedelta(days=365)
+
+
+class GatewaysLeftBehindError(GatewayError):
+    """A step of a rotation would leave gateways behind that have not heard of what it needs."""
+
+    code = "authority.gateways_left_behind"
+    remedy = Remedy.CALLER
+
+
+class Step(StrEnum):
+    """What is to be rotated."""
+
+    INTERMEDIATE = "intermediate"
+    ROOT = "root"
+    RETIRE = "retire"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """How the authority stands, and who would be left behind by the next step."""
+
+    authority: Authority
+    gateways: list[Trusting]
+    behind: list[Trusting]
+
+    @property
+    def by_version(self) -> dict[int, int]:
+        """How many gateways keep each version of the trust bundle, the newest first."""
+        versions = [one.trust_version for one in self.gateways]
+        return {version: versions.count(version) for version in sorted(set(versions), reverse=True)}
+
+
+async def situation(settings: ConsoleSettings, *, now: datetime) -> Situation:
+    """Look at the authority and at who trusts it. Raises ConsoleNotThereError, AuthorityDamagedError or the store's."""
+    async with keyring.console_store(settings) as store:
+        known = await trusting.every(store)
+    authority = await asyncio.to_thread(_opened, settings, now)
+    behind = [
+        one
+        for one in known
+        if rotation.waits_for(
+            authority.state, trust_version=one.trust_version, certificate_until=one.certificate_until, now=now
+        )
+    ]
+    return Situation(authority, known, behind)
+
+
+async def rotate(settings: ConsoleSettings, step: Step, *, even_so: bool, now: datetime) -> Situation:
+    """Take one step and return how things stand then. `even_so` leaves behind whom it leaves behind.
+
+    Raises GatewaysLeftBehindError, RotationOutOfTurnError, RootKeyAwayError, and what `situation` does.
+    """
+    found = await situation(settings, now=now)
+    expected = _expected(found.authority.state.phase, step)
+    if step is not Step.INTERMEDIATE:
+        rotation.expect(found.authority.state, expected)
+        _refuse_leaving_behind(found, even_so=even_so)
+    await asyncio.to_thread(_take, found.authority, step, expected, now)
+    return await situation(settings, now=now)
+
+
+def next_step(found: Situation, *, now: datetime) -> str:
+    """Say what there is to do next."""
+    waiting = f" {len(found.behind)} have not: {_names(found.behind)}." if found.behind else " All have."
+    match found.authority.state.phase:
+        case Phase.HANDED_ON:
+            return f"once the gateways know the next root, make it the current one: rotate --root.{waiting}"
+        case Phase.SETTLING:
+            return f"once the gateways have certificates below the new root, end this: rotate --retire.{waiting}"
+        case Phase.STEADY:
+            ends = found.authority.chain[0].not_valid_after_utc
+            if ends - now < ROOT_ENDS_SOON:
+                return f"the root ends at {ends:%Y-%m-%d}: begin to bring in the next one, with rotate --root."
+            return "nothing."
+
+
+def _opened(settings: ConsoleSettings, now: datetime) -> Authority:
+    directory = settings.state / "authority"
+    if not directory.exists():
+        raise ConsoleNotThereError(
+            f"no console keeps an authority in {settings.state}: name its directory with --state, or start it once",
+            state=str(settings.state),
+        )
+    return Authority.open(directory, now=now)
+
+
+def _expected(phase: Phase, step: Step) -> Phase:
+    if step is Step.RETIRE:
+        return Phase.SETTLING
+    return Phase.HANDED_ON if phase is Phase.HANDED_ON else Phase.STEADY
+
+
+def _take(authority: Authority, step: Step, phase: Phase, now: datetime) -> None:
+    match step, phase:
+        case Step.INTERMEDIATE, _:
+            authority.renew_intermediate(now=now)
+        case Step.ROOT, Phase.STEADY:
+            authority.hand_on(now=now)
+        case Step.ROOT, _:
+            authority.promote(now=now)
+        case Step.RETIRE, _:
+            authority.retire()
+
+
+def _refuse_leaving_behind(found: Situation, *, even_so: bool) -> None:
+    if found.behind and not even_so:
+        raise GatewaysLeftBehindError(
+            f"{len(found.behind)} gateways have not heard of what this needs: {_names(found.behind)}; wait until they "
+            "have connected, or say --yes: they will have to come back by recovery",
+            gateways=len(found.behind),
+        )
+
+
+def _names(gateways: list[Trusting]) -> str:
+    named = ", ".join(one.name for one in gateways[:NAMED_AT_MOST])
+    more = len(gateways) - NAMED_AT_MOST
+    return f"{named} and {more} more" if more > 0 else named

@@ -1,0 +1,122 @@
+"""This file is the promises of successions: who trusts a former root gets to the present one, and nobody else does."""
+
+import base64
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.contract.trust import Succession, Successions, TrustBundle
+from gateway.identity import certificates, keys, succession
+from gateway.identity.certificates import Signer
+from gateway.identity.succession import SuccessionBrokenError
+
+LONG_AGO = datetime(1990, 1, 1, tzinfo=UTC)
+ROOTS = 5
+
+
+@cache
+def root(number: int) -> Signer:
+    """One of a few roots, made once. Each is over before the next begins: dates count for nothing here."""
+    key = keys.new_key()
+    return Signer(certificates.root(key, now=LONG_AGO + timedelta(days=4000 * number)), key)
+
+
+def pem(number: int) -> str:
+    return certificates.pem(root(number).certificate)
+
+
+@cache
+def step(first: int, then: int) -> Succession:
+    return succession.hand_on(root(first), root(then).certificate)
+
+
+def said(*steps: Succession, offered: tuple[int, ...], version: int = 7) -> Successions:
+    bundle = TrustBundle(version=version, roots=[pem(one) for one in offered])
+    return Successions(steps=list(steps), trust=bundle)
+
+
+CHAIN = [step(one, one + 1) for one in range(ROOTS - 1)]
+numbers = st.integers(min_value=0, max_value=ROOTS - 1)
+
+
+@given(numbers, numbers)
+def test_who_trusts_any_former_root_gets_to_any_later_one_and_nobody_gets_back(trusted: int, present: int) -> None:
+    successions = said(*CHAIN, offered=(present,))
+    if trusted <= present:
+        assert succession.follow([pem(trusted)], successions).roots == [pem(present)]
+    else:
+        with pytest.raises(SuccessionBrokenError):
+            succession.follow([pem(trusted)], successions)
+
+
+@given(
+    trusted=st.sets(numbers, min_size=1, max_size=2),
+    edges=st.lists(st.tuples(numbers, numbers, st.booleans()), max_size=8),
+    offered=st.lists(numbers, min_size=1, max_size=2, unique=True),
+)
+def test_a_root_is_trusted_only_if_genuine_words_lead_to_it(
+    trusted: set[int], edges: list[tuple[int, int, bool]], offered: list[int]
+) -> None:
+    steps = [step(first, then) if genuine else forged(first, then) for first, then, genuine in edges]
+    proven = set(trusted)
+    for first, then, genuine in edges:
+        if genuine and first in proven:
+            proven.add(then)
+    successions = said(*steps, offered=tuple(offered))
+    if offered[0] in proven:
+        found = succession.follow([pem(one) for one in trusted], successions)
+        assert found.roots == [pem(one) for one in offered if one in proven]
+    else:
+        with pytest.raises(SuccessionBrokenError):
+            succession.follow([pem(one) for one in trusted], successions)
+
+
+def forged(first: int, then: int) -> Succession:
+    """What somebody writes who has the key of every root but the first: the right words, signed by another."""
+    genuine = step(first, then)
+    other = succession.hand_on(root((first + 1) % ROOTS), root(then).certificate)
+    return genuine.model_copy(update={"signature": other.signature})
+
+
+@given(st.sampled_from(["signature", "root", "follows"]), st.integers(min_value=0, max_value=10_000))
+def test_a_word_of_which_anything_was_changed_says_nothing(part: str, where: int) -> None:
+    genuine = step(0, 1)
+    changes: dict[str, object] = {"root": pem(2), "follows": certificates.spki_pin(root(2).certificate).hex()}
+    signature = bytearray(base64.b64decode(genuine.signature))
+    signature[where % len(signature)] ^= 1 << (where % 8)
+    changes["signature"] = base64.b64encode(bytes(signature)).decode()
+    changed = genuine.model_copy(update={part: changes[part]})
+    with pytest.raises(SuccessionBrokenError):
+        succession.follow([pem(0)], said(changed, offered=(2 if part == "root" else 1,)))
+
+
+def test_a_signature_made_for_something_else_is_no_succession() -> None:
+    following = root(1).certificate
+    encoded = certificates.spki_pin(root(0).certificate) + certificates.spki_pin(following)
+    signature = base64.b64encode(keys.sign(root(0).key, encoded)).decode()
+    with pytest.raises(SuccessionBrokenError):
+        succession.follow([pem(0)], said(step(0, 1).model_copy(update={"signature": signature}), offered=(1,)))
+
+
+def test_of_the_bundle_only_what_is_proven_is_kept() -> None:
+    found = succession.follow([pem(0)], said(step(0, 1), offered=(1, 4)))
+    assert found.roots == [pem(1)]
+
+
+def test_the_version_that_anybody_may_claim_is_not_believed() -> None:
+    """Else whoever stands between could claim one so high that no genuine bundle would ever be kept again."""
+    assert succession.follow([pem(0)], said(step(0, 1), offered=(1,), version=2**40)).version == 1
+
+
+def test_without_any_step_what_is_trusted_stays_trusted() -> None:
+    assert succession.follow([pem(0), pem(1)], said(offered=(1,))).roots == [pem(1)]
+
+
+@pytest.mark.parametrize("text", ["", "rubbish", "two"])
+def test_what_is_not_one_certificate_is_refused(text: str) -> None:
+    shown = pem(1) + pem(2) if text == "two" else text
+    with pytest.raises(SuccessionBrokenError):
+        succession.follow([pem(0)], said(step(0, 1).model_copy(update={"root": shown}), offered=(1,)))
