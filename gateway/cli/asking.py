@@ -26,6 +26,13 @@ def confirmed(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
+def line(what: str) -> str:
+    """Ask for a line, which is shown while it is typed."""
+    sys.stderr.write(f"{plain(what)}: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
+
+
 def secret(what: str) -> str:
     """Ask for a secret, which is not shown while it is typed."""
     try:

@@ -1,38 +1,29 @@
-"""This file is `pcg gateway` and `pcg token`: gateways, and the tokens that new ones pair with."""
+"""This file is `pcg gateway`: the appliances as the console knows them."""
 
-import sys
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
-from gateway.cli import asking, tables, watching
+from gateway.cli import asking, tables, tokens, watching
 from gateway.cli.arguments import (
     AccountOption,
     GatewayName,
-    NewGatewayName,
     TimeoutOption,
-    TokenIdArgument,
     YesOption,
     path,
 )
 from gateway.cli.client import Client
 from gateway.cli.options import OutputOption, told, with_client
-from gateway.cli.plain import plain
 from gateway.cli.tables import Output
 from gateway.cli.watching import Patience
 from gateway.console.api.models import (
     CommandView,
-    FreshRegistrationToken,
     GatewayRemoved,
     Gateways,
-    NewRegistrationToken,
     ReadInventoryOf,
-    RegistrationTokens,
 )
 
 gateway_app = typer.Typer(help="Gateways: the appliances in your data centres.", no_args_is_help=True)
-token_app = typer.Typer(help="Registration tokens: what a new gateway pairs with.", no_args_is_help=True)
 
 
 @gateway_app.command("list")
@@ -93,47 +84,5 @@ def remove(
     with_client(work, output=output)
 
 
-@token_app.command("create")
-def create_token(
-    gateway: NewGatewayName,
-    hours: Annotated[int, typer.Option("--hours", help="how long the token may be used: 1 to 168")] = 24,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Make a registration token for a new gateway. It is shown once: standard output holds it and nothing else."""
-
-    async def work(client: Client) -> None:
-        wish = NewRegistrationToken(gateway=gateway, hours=hours)
-        fresh = await client.ask("POST", "/registration-tokens", FreshRegistrationToken, body=wish)
-        if output is Output.JSON:
-            sys.stdout.write(fresh.model_dump_json(indent=2, ensure_ascii=True) + "\n")
-            return
-        sys.stderr.write(
-            f"Token {plain(fresh.id)} pairs one appliance as {gateway} until {fresh.expires_at:%Y-%m-%d %H:%M} UTC.\n"
-        )
-        sys.stdout.write(plain(fresh.token) + "\n")
-
-    with_client(work, output=output)
-
-
-@token_app.command("list")
-def list_tokens(output: OutputOption = Output.TABLE) -> None:
-    """List the registration tokens, without their secrets."""
-
-    async def work(client: Client) -> None:
-        found = await client.ask("GET", "/registration-tokens", RegistrationTokens)
-        tables.show(found, tables.tokens(found.items), output)
-
-    with_client(work, output=output)
-
-
-@token_app.command("revoke")
-def revoke_token(token_id: TokenIdArgument, output: OutputOption = Output.TABLE) -> None:
-    """Make a registration token useless. With --output json: the token as it is then."""
-
-    async def work(client: Client) -> None:
-        await client.tell("DELETE", path("registration-tokens", token_id))
-        found = await client.ask("GET", "/registration-tokens", RegistrationTokens)
-        (revoked,) = [one for one in found.items if one.id == token_id]
-        tables.show(revoked, Text(f"Token {token_id} is revoked."), output)
-
-    with_client(work, output=output)
+gateway_app.command("confirm")(tokens.confirm)
+gateway_app.command("repair-token")(tokens.repair_token)

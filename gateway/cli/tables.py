@@ -14,6 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gateway.cli.inspecting import Inspected
 from gateway.cli.plain import plain, size
 from gateway.cli.progress import ClusterProgress, Progress
 from gateway.console.api.models import (
@@ -128,10 +129,21 @@ def removed(one: GatewayRemoved) -> Group:
 
 def tokens(items: Iterable[RegistrationTokenView]) -> Table:
     """Return registration tokens as a table; their secrets are in none."""
-    table = _table("ID", "GATEWAY", "STATE", "MADE BY", "EXPIRES")
+    table = _table("ID", "GATEWAY", "FOR", "STATE", "MADE BY", "EXPIRES")
     for one in items:
-        _row(table, one.id, one.gateway, _state(one.state), one.author, _moment(one.expires_at))
+        wanted = "pairing anew" if one.repairs else "pairing"
+        row = (wanted + (", with confirmation" if one.confirm else ""), _state(one.state))
+        _row(table, one.id, one.gateway, *row, one.author, _moment(one.expires_at))
     return table
+
+
+def inspected(one: Inspected) -> Table:
+    """Return what a registration token says, but for its secret."""
+    over = " (over, by this machine's clock)" if one.expired else ""
+    wanted = "a gateway that is there already, to be paired anew in its place" if one.repairs else "a new gateway"
+    pins = [("authority", pin) for pin in one.pins]
+    until = ("until", f"{_moment(one.expires_at)}{over}")
+    return _pairs(("id", one.id), ("console", one.console), *pins, until, ("for", wanted))
 
 
 def targets(one: Targets) -> Group:

@@ -101,7 +101,7 @@ async def answered_again(
     gateway = await gateways.find(rows, token.gateway_name)
     answer = token.answer
     in_time = token.used_at is not None and now - token.used_at <= SAME_ANSWER_FOR
-    if in_time and answer is not None and _is_owed(gateway, answer, finish):
+    if in_time and answer is not None and await _is_owed(rows, gateway, answer, finish):
         return _result(house, token, answer, finish, now=now)
     return PairingTokenUsedError("the registration token was used already: make a new one")
 
@@ -111,11 +111,12 @@ def awaits(conditions: Collection[Condition]) -> bool:
     return any(one.type == AWAITING for one in conditions)
 
 
-def _is_owed(gateway: Gateway | None, answer: PairingAnswer, finish: PairingFinish) -> bool:
-    """Tell whether the kept answer is still the gateway's last word, and the one that was asked for."""
+async def _is_owed(rows: Within, gateway: Gateway | None, answer: PairingAnswer, finish: PairingFinish) -> bool:
+    """Tell whether the kept answer is the last that the gateway got, and the one that was asked for."""
     if gateway is None or gateway.id != answer.gateway or gateway.device_key != finish.device_key:
         return False
-    return answer.request == joinstate.digest(finish.request).hex()
+    papers = await papers_of.papers(rows, gateway.id)
+    return (answer.join_number, answer.request) == (papers.join_number, joinstate.digest(finish.request).hex())
 
 
 async def _repaired(rows: Within, token: Token) -> Gateway | None:
