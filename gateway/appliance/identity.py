@@ -26,7 +26,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from gateway.contract.identity import Granted, JoinState
 from gateway.contract.pairing import PairingResult
 from gateway.contract.trust import TrustBundle
-from gateway.identity import authority, keys, tls
+from gateway.identity import authority, devicekeys, keys, tls
 from gateway.identity.keys import KeyUnreadableError
 from gateway.identity.pairing import Candidate
 from gateway.kit import files
@@ -107,7 +107,7 @@ class Identity:
         known = self.joined()
         device, certificate = (known.device + 1, known.certificate + 2) if known is not None else (1, 1)
         made = files.make_private_directory(self._device(device).parent)
-        return Candidate(keys.keep(made / "device.key"), self._request(certificate))
+        return Candidate(devicekeys.keep(made, where=devicekeys.NONE), self._request(certificate))
 
     def store(self, result: PairingResult, *, console: str, token_id: str | None = None) -> Paired:
         """Keep what pairing brought for `candidate`'s keys. Raises GrantWrongError."""

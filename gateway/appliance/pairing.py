@@ -152,8 +152,9 @@ class _Applicant:
             return await _ask(session, "finish", finish, PairingResult)
 
     def _proved(self, challenge: PairingChallenge, nonce: str, server: pairing.Server) -> PairingFinish:
-        candidate = replace(self.identity.candidate(), hardware=self.machine)
-        return pairing.prove(self.token, candidate, challenge, nonce=nonce, server=server)
+        candidate = self.identity.candidate()
+        machine = self.machine.model_copy(update={"device_key_in_tpm": candidate.device.in_tpm})
+        return pairing.prove(self.token, replace(candidate, hardware=machine), challenge, nonce=nonce, server=server)
 
     def _refuse_other(self, challenge: PairingChallenge) -> None:
         if self.known is not None and challenge.repairs != self.known.gateway_id:

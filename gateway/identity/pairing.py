@@ -24,6 +24,7 @@ from gateway.contract.identity import Hardware
 from gateway.contract.pairing import PairingChallenge, PairingFinish
 from gateway.identity import keys
 from gateway.identity.challenge import digest
+from gateway.identity.devicekeys import DeviceKey
 from gateway.identity.tokens import RegistrationToken
 from gateway.kit.errors import GatewayError, Remedy
 
@@ -41,7 +42,7 @@ class ProofWrongError(GatewayError):
 class Candidate:
     """What an appliance brings to pairing: its device key, the request for its TLS key, and what its machine says."""
 
-    device: keys.PrivateKey
+    device: DeviceKey
     request: str
     hardware: Hardware = field(default_factory=Hardware)
 
@@ -67,8 +68,11 @@ def transcript(
 def prove(
     token: RegistrationToken, candidate: Candidate, challenge: PairingChallenge, *, nonce: str, server: Server
 ) -> PairingFinish:
-    """Return the appliance's answer to a challenge; `server` is whom it has verified and spoken with."""
-    device_key = keys.public_pem(candidate.device.public_key())
+    """Return the appliance's answer to a challenge; `server` is whom it has verified and spoken with.
+
+    It takes as long as the device key takes to sign: a TPM's, a second.
+    """
+    device_key = candidate.device.public_pem
     message = transcript(
         server,
         token_id=token.id,
@@ -86,7 +90,7 @@ def prove(
         server_key=server.key,
         hardware=candidate.hardware,
         token_signature=base64.b64encode(token.key.sign(message)).decode(),
-        device_signature=base64.b64encode(keys.sign(candidate.device, message)).decode(),
+        device_signature=base64.b64encode(candidate.device.sign(message)).decode(),
     )
 
 

@@ -36,7 +36,7 @@ from gateway.contract.messages import (
 )
 from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingResult
 from gateway.contract.streams import OfferedTarget
-from gateway.identity import keys, pairing, tls, tokens
+from gateway.identity import devicekeys, keys, pairing, tls, tokens
 from gateway.identity.authority import certificate_request
 from gateway.identity.tokens import RegistrationToken
 from gateway.kit.clock import SystemClock
@@ -261,7 +261,7 @@ def proof_of(
 
 def candidate() -> tuple[pairing.Candidate, keys.PrivateKey]:
     key = keys.new_key()
-    return pairing.Candidate(keys.new_key(), certificate_request(key)), key
+    return pairing.Candidate(devicekeys.new(), certificate_request(key)), key
 
 
 async def paired_appliance(console: Console, gateway: str = "dc1", *, key: str | None = None) -> Appliance:
