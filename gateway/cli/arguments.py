@@ -11,7 +11,7 @@ import typer
 from pydantic_core import ErrorDetails
 
 from gateway.cli.plain import plain
-from gateway.contract.shapes import NAME_PATTERN, RULES
+from gateway.contract.shapes import NAME_PATTERN, RULES, rule_broken
 from gateway.kit.errors import GatewayError, Remedy
 
 TOKEN_ID = re.compile(r"[0-9a-f]{20}")
@@ -42,14 +42,6 @@ def in_words(error: ErrorDetails) -> str:
     """Return what is wrong with a value: where it is, and the rule it breaks."""
     where = ".".join(str(part) for part in error["loc"])
     return f"{where}: {rule_broken(error)}" if where else rule_broken(error)
-
-
-def rule_broken(error: ErrorDetails) -> str:
-    """Return the rule that a value breaks, in words."""
-    said = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "string_pattern_mismatch":
-        return RULES.get(error["ctx"]["pattern"], said)
-    return said
 
 
 def path(*parts: str) -> str:
