@@ -1,6 +1,7 @@
 """This file is a console that says what a test has it say, over the real tunnel, and an appliance paired with it."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from gateway.appliance.outward import Choice, Outward, Way
 from gateway.commands.journal import Journal
 from gateway.contract.commands import Command
 from gateway.contract.events import Event
+from gateway.contract.identity import JoinState
 from gateway.contract.messages import (
     MESSAGE_LIMIT,
     Accepted,
@@ -115,7 +117,9 @@ class ScriptedConsole:
         key = keys.keep(self.directory / "server.key")
         issued = self.authority.sign_server(key.public_key(), ["127.0.0.1"], now=self.now)
         (self.directory / "server.pem").write_text(issued.pem)
-        context = tls.server(self.directory / "server.pem", self.directory / "server.key", clients=self.authority.clients)
+        context = tls.server(
+            self.directory / "server.pem", self.directory / "server.key", clients=self.authority.clients
+        )
         async with accepting(
             "127.0.0.1",
             0,
@@ -156,10 +160,12 @@ class ScriptedConsole:
             gateway_id=gateway,
             gateway_name="dc1",
             certificate=issued.pem,
-            trust=self.authority.root,
+            bundle=self.authority.trust,
+            join=JoinState(number=1, ticket=secrets.token_hex(32)),
             tunnel=self.url or "wss://127.0.0.1:1/",
+            server_time=self.now,
         )
-        return identity.store(result, trust=self.authority.root, console="https://127.0.0.1:1")
+        return identity.store(result, console="https://127.0.0.1:1")
 
 
 @dataclass

@@ -11,19 +11,37 @@ from gateway.identity import tokens
 from gateway.identity.tokens import RegistrationToken, TokenMangledError
 
 
-def a_token() -> RegistrationToken:
+def a_token(*, pins: int = 1, repairs: bool = False) -> RegistrationToken:
     return RegistrationToken(
         url="https://console.example:8443",
         token_id=secrets.token_bytes(10),
         seed=secrets.token_bytes(32),
-        pins=(secrets.token_bytes(32),),
+        pins=tuple(secrets.token_bytes(32) for _ in range(pins)),
         expires_at=datetime(2027, 1, 2, 3, 4, tzinfo=UTC),
+        repairs=repairs,
     )
 
 
-def test_a_token_read_back_says_the_same() -> None:
-    token = a_token()
+@pytest.mark.parametrize("pins", [1, 2])
+@pytest.mark.parametrize("repairs", [False, True])
+def test_a_token_read_back_says_the_same(pins: int, repairs: bool) -> None:
+    token = a_token(pins=pins, repairs=repairs)
     assert tokens.parse(token.text()) == token
+
+
+@pytest.mark.parametrize("pins", [0, 3])
+def test_a_token_has_one_pin_or_two(pins: int) -> None:
+    with pytest.raises(TokenMangledError):
+        tokens.parse(a_token(pins=pins).text())
+
+
+@pytest.mark.parametrize("flags", [2, 4, 128, 255])
+def test_a_token_with_a_flag_that_we_do_not_know_is_refused(flags: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as newer:
+        newer.setattr(tokens, "REPAIRS", flags)
+        text = a_token(repairs=True).text()
+    with pytest.raises(TokenMangledError):
+        tokens.parse(text)
 
 
 def test_line_breaks_and_spaces_of_a_paste_are_forgiven() -> None:
