@@ -1,9 +1,8 @@
-"""This file is that preambles, grants, messages and pairing are what the vectors in tests/vectors say."""
+"""This file is that preambles, grants and messages are what the vectors in tests/vectors say."""
 
-import base64
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gateway.contract import messages, streams
 from gateway.contract.streams import StreamNotUnderstoodError, StreamPreamble, StreamReply, UserPreamble
-from gateway.identity import grants, pairing, tokens
+from gateway.identity import grants
 from gateway.identity.grants import Grant, GrantKey, GrantRefusedError, Grants
 from gateway.tunnel.stream import block
 
@@ -111,34 +110,3 @@ def test_a_message_is_understood_and_means_the_same_when_it_is_said_again(end: s
 def test_what_is_no_message_of_an_end_is_refused(end: str, vector: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ENDS[end].validate_json(json.dumps(vector["message"]))
-
-
-def test_a_registration_token_says_what_its_vector_says() -> None:
-    said = vectors("pairing.json")["token"]
-    token = tokens.parse(said["text"])
-    assert (token.id, token.seed.hex(), token.url) == (said["id"], said["seed"], said["url"])
-    assert [pin.hex() for pin in token.pins] == said["pins"]
-    assert token.public_key.hex() == said["public_key"]
-    assert token.expires_at == datetime.fromtimestamp(said["expires_minutes"] * 60, UTC)
-    assert token.text() == said["text"]
-
-
-@pytest.mark.parametrize(("_kind", "vector"), each("pairing.json", "tokens", prefix="refused_"))
-def test_a_damaged_token_is_refused(_kind: str, vector: dict[str, Any]) -> None:
-    with pytest.raises(tokens.TokenMangledError):
-        tokens.parse(vector["text"])
-
-
-def test_the_transcript_of_a_pairing_is_what_its_vector_says() -> None:
-    document = vectors("pairing.json")
-    said = document["transcript"]
-    found = pairing.transcript(
-        token_id=said["token_id"],
-        nonces=(said["appliance_nonce"], said["console_nonce"]),
-        pin=bytes.fromhex(said["pin"]),
-        device_key=said["device_key"],
-        request=said["request"],
-    )
-    assert found.hex() == said["sha256"]
-    signature = tokens.parse(document["token"]["text"]).key.sign(found)
-    assert base64.b64encode(signature).decode() == said["token_signature"]
