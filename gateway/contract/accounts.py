@@ -10,7 +10,8 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from gateway.contract.shapes import Name, Report
 from gateway.contract.trust import Digest, Pem, Signature
 
-MOST_SEALED = 1000
+MOST_SEALED = 100
+LARGEST_VERSION = 2**53 - 1
 
 Base64 = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/=]*$")]
 
@@ -31,9 +32,11 @@ class SealedAccount(Report):
 
     name: Name
     kind: Literal["vsphere"] = "vsphere"
-    version: int = Field(ge=1, description="grows with each change of the account, not when it is sealed anew")
+    version: int = Field(
+        ge=1, le=LARGEST_VERSION, description="grows with each change of the account, not when it is sealed anew"
+    )
     key_id: Digest
-    sealed: Base64 = Field(max_length=65536)
+    sealed: Base64 = Field(min_length=1, max_length=8192)
 
 
 class SealedAccounts(Report):
@@ -41,6 +44,8 @@ class SealedAccounts(Report):
 
     type: Literal["accounts"] = "accounts"
     accounts: list[SealedAccount] = Field(max_length=MOST_SEALED)
+    key_id: Digest | None = Field(default=None, description="the gateway's sealing key that the console knows")
+    rotate: bool = Field(default=False, description="whether a person wishes that key to be replaced by a new one")
 
 
 class Resealed(Report):
