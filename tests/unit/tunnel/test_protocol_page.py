@@ -9,12 +9,13 @@ from pydantic import BaseModel
 
 from gateway.appliance import link
 from gateway.appliance.settings import ApplianceSettings
+from gateway.console import enrolling, relay, sessions
 from gateway.console import nested as console_nested
-from gateway.console import pairing as console_pairing
-from gateway.console import relay, sessions
 from gateway.console.api import tunnel as user_tunnel
 from gateway.contract import messages, streams, version
-from gateway.identity import grants, pairing, tokens
+from gateway.contract.identity import Hardware
+from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingResult, PairingStart
+from gateway.identity import challenge, grants, pairing, tokens
 from gateway.kit import strictjson
 from gateway.kit.backoff import Backoff
 from gateway.tunnel import (
@@ -119,8 +120,8 @@ RULES: list[tuple[str, tuple[float, ...]]] = [
     (f"to the console's API instead, {N} at a time", (console_nested.MOST["api"],)),
     (f"certificate at most {N} WebSockets may be on their way in", (acceptor.MOST_OF_ONE,)),
     (f"TLS that has not come about within {N} seconds", (acceptor.HANDSHAKE_LIMIT,)),
-    (f"good for {N} seconds. * `device_key`", (pairing.CHALLENGE_LIFE.total_seconds(),)),
-    (f"the same `device_key` for {N} minutes", (console_pairing.SAME_ANSWER_FOR / timedelta(minutes=1),)),
+    (f"good for {N} seconds. * `repairs`", (challenge.CHALLENGE_LIFE.total_seconds(),)),
+    (f"the same `request` for {N} minutes", (enrolling.SAME_ANSWER_FOR / timedelta(minutes=1),)),
 ]  # fmt: skip
 
 
@@ -162,7 +163,7 @@ def test_no_number_of_the_page_is_left_unchecked() -> None:
         f"within {relay.ANSWER_LIMIT:.0f} s; what is accepted is on disk",
         f"±{strictjson.LARGEST_INTEGER}",
         f'Ed25519 over "{grants.PURPOSE.rstrip(bytes(1)).decode()}" 00 payload (the first {len(grants.PURPOSE) - 1} ',
-        f'"{pairing.DOMAIN.decode()}", token_id',
+        f'"{pairing.DOMAIN.decode()}", URL of the token, token_id',
         f"{tokens.PREFIX} base64url(payload)",
         *[f"{name} {number}" for name, number in {
             "DATA": frames.DATA, "WINDOW_UPDATE": frames.WINDOW, "PING": frames.PING, "GO_AWAY": frames.GO_AWAY,
@@ -183,6 +184,12 @@ def test_the_grants_fields_are_the_pages() -> None:
 )
 def test_every_key_of_a_message_is_on_the_page(model: type[BaseModel]) -> None:
     assert [name for name in model.model_fields if f"`{name}`" not in TEXT] == []
+
+
+@pytest.mark.parametrize("model", [PairingStart, PairingChallenge, PairingFinish, PairingResult, Hardware])
+def test_every_key_of_pairing_is_on_the_page(model: type[BaseModel]) -> None:
+    part = TEXT[TEXT.index("## Pairing") : TEXT.index("## Where hashicorp/yamux is looser")]
+    assert [name for name in model.model_fields if not re.search(rf"\b{name}\b", part)] == []
 
 
 def test_every_message_of_the_command_channel_is_on_the_page() -> None:
