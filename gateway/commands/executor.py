@@ -6,11 +6,13 @@ from uuid import UUID
 
 import structlog
 
-from gateway.commands import ledger
+from gateway.commands.entries import Ended
 from gateway.commands.journal import Journal, JournalError
-from gateway.commands.work import Work
+from gateway.commands.ledger import CommandState
+from gateway.commands.steps import OutcomeUnknownError
+from gateway.commands.work import Work, unknown
 from gateway.contract.commands import Command
-from gateway.contract.events import CommandBegan, CommandEnded, CommandOutcome
+from gateway.contract.events import CommandEnded, CommandOutcome
 from gateway.contract.inventory import Inventory
 from gateway.contract.problems import Problem, problem_of
 from gateway.kit.clock import Clock
@@ -89,35 +91,44 @@ class Executor:
         return waiting[: max(0, self._at_once - len(self._limits))]
 
     def _displaced(self) -> list[asyncio.Timeout]:
-        """Return the limits of running commands whose place a later command has taken and that do not end yet."""
+        """Return the limits of running commands that were cancelled, or displaced, and do not end yet."""
         now = asyncio.get_running_loop().time()
         return [
             limit
             for command_id, limit in self._limits.items()
-            if self._journal.ledger.record(command_id).cancelled_by is not None
-            and limit is not None
-            and (limit.when() or 0.0) > now
+            if self._is_called_off(command_id) and limit is not None and (limit.when() or 0.0) > now
         ]
+
+    def _is_called_off(self, command_id: UUID) -> bool:
+        known = self._journal.ledger.get(command_id)
+        return known is not None and known.cancelled_by is not None
 
     async def _carry_out(self, command: Command) -> None:
         bound = log.bind(command=str(command.id), kind=command.task.kind)
         try:
             ended = await self._outcome(command)
-            await self._journal.write([ledger.Ended(command.id, ended.outcome)], [(command.id, ended)])
-            bound.info("command ended", outcome=ended.outcome, code=ended.problem.code if ended.problem else None)
+            if ended is not None:
+                await self._journal.write([Ended(command.id, ended.outcome)], [(command.id, ended)])
+                bound.info("command ended", outcome=ended.outcome, code=ended.problem.code if ended.problem else None)
         finally:
             del self._limits[command.id]
             await self._wake()
 
-    async def _outcome(self, command: Command) -> CommandEnded:
+    async def _outcome(self, command: Command) -> CommandEnded | None:
+        """Carry a command out and return how it ended; None when it was cancelled before it began."""
         record = self._journal.ledger.record(command.id)
-        if record.cancelled_by is not None:
-            return CommandEnded(outcome=CommandOutcome.CANCELLED)
+        if self._is_called_off(command.id):
+            return self._called_off(command)
         if record.attempts >= ATTEMPTS:
             error = TooManyAttemptsError(f"the appliance was stopped {record.attempts} times while carrying this out")
             return self._ended_badly(command, problem_of(error))
-        await self._journal.write([ledger.Began(command.id)], [(command.id, CommandBegan(attempt=record.attempts + 1))])
+        await self._journal.settle(lambda ledger: ledger.begin(command.id))
+        if self._journal.ledger.get(command.id) is None or self._state(command) is CommandState.ENDED:
+            return None
         return await self._attempt(command)
+
+    def _state(self, command: Command) -> CommandState:
+        return self._journal.ledger.record(command.id).state
 
     async def _attempt(self, command: Command) -> CommandEnded:
         work = Work(command, self._journal, self._clock)
@@ -139,14 +150,27 @@ class Executor:
             self._limits[command.id] = None
 
     def _out_of_time(self, command: Command) -> CommandEnded:
-        if self._journal.ledger.record(command.id).cancelled_by is not None:
-            return CommandEnded(outcome=CommandOutcome.CANCELLED)
+        if self._is_called_off(command.id):
+            return self._called_off(command)
         limit = f"the command took longer than its limit of {command.time_limit} seconds; send it again to go on"
         return self._ended_badly(command, problem_of(TimeLimitError(limit)))
 
+    def _called_off(self, command: Command) -> CommandEnded:
+        return self._in_doubt(command) or CommandEnded(outcome=CommandOutcome.CANCELLED)
+
     def _ended_badly(self, command: Command, problem: Problem) -> CommandEnded:
         changed = self._journal.ledger.record(command.id).has_changed_something
-        return CommandEnded(outcome=CommandOutcome.FAILED if changed else CommandOutcome.REFUSED, problem=problem)
+        ended = CommandEnded(outcome=CommandOutcome.FAILED if changed else CommandOutcome.REFUSED, problem=problem)
+        return self._in_doubt(command, problem) or ended
+
+    def _in_doubt(self, command: Command, problem: Problem | None = None) -> CommandEnded | None:
+        """Return the honest end of a command of which nobody knows what it has done; None if all is known."""
+        doubted = self._journal.ledger.record(command.id).in_doubt
+        if not doubted:
+            return None
+        if problem is None or problem.code != OutcomeUnknownError.code:
+            problem = problem_of(unknown(doubted, problem.message if problem else "the command was cut while it acted"))
+        return CommandEnded(outcome=CommandOutcome.UNKNOWN, problem=problem)
 
     async def _wake(self) -> None:
         async with self._journal.changed:

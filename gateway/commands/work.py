@@ -4,13 +4,14 @@ Before a step acts it is written that it begins; after, that it is done. A step 
 also not by a later attempt.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from gateway.commands import ledger
+from gateway.commands import entries
 from gateway.commands.journal import Journal
 from gateway.commands.ledger import Record, StepRecord
+from gateway.commands.steps import Declared, OutcomeUnknownError, Probed, Seen, StepUnsafeError
 from gateway.contract.clusters import Machine
 from gateway.contract.commands import Command
 from gateway.contract.events import MachineSeen, StepBegan, StepDone, StepFailed, StepProgress
@@ -18,20 +19,25 @@ from gateway.contract.problems import problem_of
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError
 
-PROGRESS_PAUSE = 0.5
-"""Seconds between two reports of progress of one step; what comes sooner is dropped, for the next says more."""
+RESULT = 200
+"""Letters of a step's result that the journal keeps."""
 
 
 @dataclass(slots=True)
 class Step:
     """A step that is under way. Set `message` to say in a few words what came of it.
 
-    Machines added to `seen` are reported in the very write that says that the step is done.
+    `key` is the one written down when the step first began. Machines added to `seen` are reported in the very write
+    that says that the step is done.
     """
 
     name: str
+    key: str | None = None
     message: str = ""
     seen: list[Machine] = field(default_factory=list)
+
+
+Act = Callable[[Step], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -41,7 +47,6 @@ class Work:
     command: Command
     journal: Journal
     clock: Clock
-    _reported: dict[str, float] = field(default_factory=dict)
 
     @property
     def record(self) -> Record:
@@ -68,32 +73,90 @@ class Work:
 
     async def note(self, step: str, text: str) -> None:
         """Write down something to remember about a step, before waiting for its effect."""
-        await self.journal.write([ledger.StepNoted(self.command.id, step, text)])
+        await self.journal.write([entries.StepNoted(self.command.id, step, text)])
 
     @asynccontextmanager
-    async def step(self, name: str, title: str, *, changes: bool) -> AsyncIterator[Step]:
-        """Surround the acting of a step with its entries and events; an error is reported and goes on upwards."""
-        command_id = self.command.id
-        await self.journal.write(
-            [ledger.StepBegan(command_id, name, changes)], [(command_id, StepBegan(step=name, title=title))]
-        )
+    async def step(self, declared: Declared) -> AsyncIterator[Step]:
+        """Surround the acting of a step with its entries and events; an error is reported and goes on upwards.
+
+        Raises StepUnsafeError for a step that must not be done twice: `carry_out` knows how to.
+        """
+        if declared.is_once:
+            raise StepUnsafeError(f"step {declared.name} must not be done twice: carry it out", step=declared.name)
+        async with self._surrounded(declared) as step:
+            yield step
+
+    async def carry_out(self, declared: Declared, act: Act) -> None:
+        """Do a step that was not done yet; where an earlier attempt may have done it, look first.
+
+        Raises OutcomeUnknownError when that cannot be told; the command then ends as unknown.
+        """
+        if self.is_done(declared.name):
+            return
+        if declared.is_once and declared.name in self.record.in_doubt and await self._was_done(declared):
+            return
+        try:
+            async with self._surrounded(declared) as step:
+                await act(step)
+        except GatewayError:
+            if not declared.is_once or not await self._was_done(declared):
+                raise
+
+    @asynccontextmanager
+    async def _surrounded(self, declared: Declared) -> AsyncIterator[Step]:
+        command_id, name = self.command.id, declared.name
+        known = self.record.steps.get(name)
+        key = known.key if known is not None and known.key is not None else declared.key
         began = self.clock.monotonic()
-        step = Step(name)
+        await self.journal.write(
+            [entries.StepBegan(command_id, name, declared.kind, key)],
+            [(command_id, StepBegan(step=name, title=declared.title))],
+        )
+        step = Step(name, key)
         try:
             yield step
         except GatewayError as error:
             await self.journal.write([], [(command_id, StepFailed(step=name, problem=problem_of(error)))])
             raise
-        seconds = round(self.clock.monotonic() - began, 3)
-        done = StepDone(step=name, message=step.message[:2000], seconds=seconds)
+        await self._done(step, seconds=self.clock.monotonic() - began)
+
+    async def _done(self, step: Step, *, seconds: float) -> None:
+        command_id = self.command.id
+        done = StepDone(step=step.name, message=step.message[:2000], seconds=round(seconds, 3))
         reports = [(command_id, MachineSeen(machine=machine)) for machine in step.seen]
-        await self.journal.write([ledger.StepDone(command_id, name)], [*reports, (command_id, done)])
+        entry = entries.StepDone(command_id, step.name, step.message[:RESULT])
+        await self.journal.write([entry], [*reports, (command_id, done)])
+
+    async def _was_done(self, declared: Declared) -> bool:
+        """Ask a step's probe, and write down what it says. Raises OutcomeUnknownError when it cannot tell."""
+        probed = await self._probed(declared)
+        if probed.seen is Seen.DONE:
+            await self._done(Step(declared.name, message=probed.evidence), seconds=0.0)
+            return True
+        if probed.seen is Seen.NOT_DONE:
+            await self.journal.write([entries.StepUndone(self.command.id, declared.name)])
+            return False
+        raise unknown([declared.name], probed.evidence)
+
+    async def _probed(self, declared: Declared) -> Probed:
+        if declared.probe is None:
+            return Probed(Seen.UNKNOWN, "it has no probe")
+        try:
+            return await declared.probe(self.noted(declared.name))
+        except GatewayError as fault:
+            return Probed(Seen.UNKNOWN, f"looking has failed: {fault.message}")
 
     async def progress(self, step: str, message: str, *, done: int | None = None) -> None:
         """Report how far a step is; too many reports too fast are thinned out."""
-        now = self.clock.monotonic()
-        if now - self._reported.get(step, -PROGRESS_PAUSE) < PROGRESS_PAUSE:
-            return
-        self._reported[step] = now
-        event = StepProgress(step=step, message=message[:2000], done=done)
-        await self.journal.write([], [(self.command.id, event)])
+        self.journal.progress(self.command.id, StepProgress(step=step, message=message[:2000], done=done))
+
+
+def unknown(steps: list[str], evidence: str) -> OutcomeUnknownError:
+    """Return the error that says of which steps nobody knows whether they were done."""
+    seen = f" ({evidence})" if evidence else ""
+    return OutcomeUnknownError(
+        f"nobody can tell whether {' and '.join(steps)} was done{seen}: look at it, then send a new command; this one "
+        "is not carried out again",
+        steps=", ".join(steps),
+        evidence=evidence[:500],
+    )

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, StringConstraints
 
 from gateway.contract.clusters import CloudPlacement, ClusterSpec
 from gateway.contract.shapes import Name, ObjectName, Wish
@@ -48,7 +48,56 @@ class ReadInventory(Wish):
         return f"account/{self.account}"
 
 
-Task = Annotated[ApplyCluster | DeleteCluster | ReadInventory, Field(discriminator="kind")]
+CONTROL = "control"
+"""The resource of commands about commands: they are carried out by being written down, and wait for nobody."""
+
+Resource = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z]+/[A-Za-z0-9._-]{1,100}$"),
+    Field(description="what commands work on, as in cluster/ID or account/NAME"),
+]
+
+
+class CancelCommand(Wish):
+    """End another command: at once if it has not begun, else as soon as its step lets go."""
+
+    kind: Literal["command.cancel"] = "command.cancel"
+    command_id: UUID = Field(description="the command to end")
+
+    @property
+    def resource(self) -> str:
+        """What the command works on: none that anything else waits for."""
+        return CONTROL
+
+
+class PauseCommands(Wish):
+    """Begin nothing new until told otherwise; what runs goes on."""
+
+    kind: Literal["commands.pause"] = "commands.pause"
+    on: Resource | None = Field(default=None, description="the only resource to pause; everything when left out")
+
+    @property
+    def resource(self) -> str:
+        """What the command works on: none that anything else waits for."""
+        return CONTROL
+
+
+class ResumeCommands(Wish):
+    """Begin again what was held by a pause."""
+
+    kind: Literal["commands.resume"] = "commands.resume"
+    on: Resource | None = Field(default=None, description="the only resource to resume; everything when left out")
+
+    @property
+    def resource(self) -> str:
+        """What the command works on: none that anything else waits for."""
+        return CONTROL
+
+
+Task = Annotated[
+    ApplyCluster | DeleteCluster | ReadInventory | CancelCommand | PauseCommands | ResumeCommands,
+    Field(discriminator="kind"),
+]
 
 
 class Command(Wish):

@@ -21,7 +21,9 @@ class CommandOutcome(StrEnum):
     FAILED = "failed"
     """It ended half-way; sending the same wish again goes on from there."""
     CANCELLED = "cancelled"
-    """A later command took its place."""
+    """It was cancelled, or a later command took its place."""
+    UNKNOWN = "unknown"
+    """Nobody can tell whether a step that must not be done twice was done: a person has to look; since version 3."""
 
 
 class CommandBegan(Report):

@@ -7,6 +7,7 @@
         | <------------------------------- welcome -- |   what we both speak, the last event you know
         | <------------------------------- deliver -- |   a command, until accepted or rejected
         | -- accepted | rejected ------------------> |   said after it is on the appliance's disk
+        | -- deferred ------------------------------> |   not now; it is the console's still (version 3)
         | -- report --------------------------------> |   numbered events, until acknowledged
         | <--------------------------- acknowledge -- |   said after they are on the console's disk
         | -- offers --------------------------------> |   what is here to be used, when that has changed (version 2)
@@ -113,6 +114,14 @@ class Rejected(Report):
     problem: Problem
 
 
+class Deferred(Report):
+    """The command cannot be taken now; it stays the console's, which sends it again later. Since version 3."""
+
+    type: Literal["deferred"] = "deferred"
+    command_id: UUID
+    problem: Problem = Field(description="why, for whoever looks at the gateway")
+
+
 class ReportEvents(Report):
     """Events in the order of their numbers."""
 
@@ -150,7 +159,8 @@ class Acknowledge(Report):
 
 
 FromAppliance = Annotated[
-    Hello | Accepted | Rejected | ReportEvents | Offers | Renew | TrustKept | Resealed, Field(discriminator="type")
+    Hello | Accepted | Rejected | Deferred | ReportEvents | Offers | Renew | TrustKept | Resealed,
+    Field(discriminator="type"),
 ]
 FromConsole = Annotated[
     Welcome | Deliver | Acknowledge | Renewed | RenewalRefused | Trust | SealedAccounts, Field(discriminator="type")

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from gateway.clouds.port import Cloud, Connect
+from gateway.commands import steps
 from gateway.commands.work import Work
 from gateway.contract.clusters import ClusterSpec, MachinePhase
 from gateway.contract.commands import ApplyCluster, DeleteCluster, ReadInventory
@@ -31,7 +32,7 @@ class Tools:
 async def read_inventory(task: ReadInventory, work: Work, tools: Tools) -> Inventory:
     """Read what a cloud account offers."""
     async with (
-        work.step("inventory", f"Read what account {task.account} offers", changes=False),
+        work.step(steps.reading("inventory", f"Read what account {task.account} offers")),
         tools.connect(task.account) as cloud,
     ):
         return await cloud.inventory()
@@ -41,7 +42,7 @@ async def apply_cluster(task: ApplyCluster, work: Work, tools: Tools) -> None:
     """Bring a cluster's machines to the wished state."""
     spec = task.spec
     async with tools.connect(spec.cloud.account) as cloud:
-        async with work.step("check", "Look up what the cluster file names", changes=False) as step:
+        async with work.step(steps.reading("check", "Look up what the cluster file names")) as step:
             artifacts.check(tools.artifacts)
             placement = await cloud.resolve(spec.cloud)
             plan = plans.apply_cluster(task.cluster_id, spec, await cloud.machines(task.cluster_id, placement))
@@ -57,13 +58,13 @@ async def apply_cluster(task: ApplyCluster, work: Work, tools: Tools) -> None:
 async def delete_cluster(task: DeleteCluster, work: Work, tools: Tools) -> None:
     """Remove every machine of a cluster, then what else was made for it."""
     async with tools.connect(task.cloud.account) as cloud:
-        async with work.step("check", "Look up the cluster's machines", changes=False) as step:
+        async with work.step(steps.reading("check", "Look up the cluster's machines")) as step:
             placement = await cloud.locate(task.cloud)
             await _settle(cloud, work)
             plan = plans.delete_cluster(await cloud.machines(task.cluster_id, placement))
             step.message = _in_words(plan)
         await Fitter(cloud, placement, work).remove(plan.surplus)
-        async with work.step("tidy", "Remove the cluster's folder and keys", changes=True):
+        async with work.step(steps.bringing("tidy", "Remove the cluster's folder and keys")):
             await cloud.tidy(task.cluster_id, task.name, placement)
             ClusterFiles.forget(tools.state, task.cluster_id)
 
@@ -88,7 +89,7 @@ async def _prepare(spec: ClusterSpec, reached: list[Reached], kept: ClusterFiles
         await work.progress(PREPARE, f"{seen.target}: {seen.task}", done=seen.done)
 
     title = f"Prepare {len(reached)} machines: operating system and container runtime"
-    async with work.step(PREPARE, title, changes=True) as step:
+    async with work.step(steps.bringing(PREPARE, title)) as step:
         result = await tools.playbooks.run(run, on_task=on_task)
         for one in reached:
             facts = machines.facts(result.facts.get(one.machine.name, {}))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue, ValidationError
 
 from gateway.clouds.port import Cloud, CloudMachine, MachineWish, Owner, Placement
+from gateway.commands import steps
 from gateway.commands.work import Work
 from gateway.contract.clusters import Machine, MachineFacts, MachinePhase
 from gateway.kit.errors import GatewayError, Remedy
@@ -68,7 +69,7 @@ class Fitter:
         places = asyncio.Semaphore(AT_ONCE)
         names = {f"{machine.name}{REMOVE}" for machine in surplus}
         for gone in [step for step in self.work.open_steps() if step.endswith(REMOVE) and step not in names]:
-            async with self.work.step(gone, f"Remove {gone.removesuffix(REMOVE)}", changes=True) as step:
+            async with self.work.step(steps.bringing(gone, f"Remove {gone.removesuffix(REMOVE)}")) as step:
                 noted = self.work.noted(gone)
                 step.seen += [Machine.model_validate_json(noted)] if noted else []
         async with asyncio.TaskGroup() as group:
@@ -80,7 +81,7 @@ class Fitter:
             machine = await self._cloned(wanted, kept)
             name, title = f"{wanted.name}/power-on", f"Power on {wanted.name}"
             if not machine.powered_on or name in self.work.open_steps():
-                async with self.work.step(name, title, changes=True) as step:
+                async with self.work.step(steps.bringing(name, title)) as step:
                     await self.cloud.power_on(machine)
                     step.seen.append(seen(machine, MachinePhase.POWERED_ON))
             return Reached(machine, await self._address(machine))
@@ -91,7 +92,8 @@ class Fitter:
             return wanted.found
         if wanted.found is None:
             kept.forget_host(wanted.name)
-        async with self.work.step(step, f"Clone {wanted.name}", changes=True) as under_way:
+        cloning = steps.keyed(step, f"Clone {wanted.name}", key=str(wanted.instance_uuid))
+        async with self.work.step(cloning) as under_way:
 
             async def note(task: str) -> None:
                 await self.work.note(step, task)
@@ -104,7 +106,7 @@ class Fitter:
 
     async def _address(self, machine: CloudMachine) -> str:
         step = f"{machine.name}/address"
-        async with self.work.step(step, f"Wait for the address of {machine.name}", changes=False) as under_way:
+        async with self.work.step(steps.reading(step, f"Wait for the address of {machine.name}")) as under_way:
             try:
                 async with asyncio.timeout(ADDRESS_LIMIT):
                     under_way.message = await self.cloud.address(machine)
@@ -118,8 +120,8 @@ class Fitter:
         return under_way.message
 
     async def _remove_one(self, machine: CloudMachine, places: asyncio.Semaphore) -> None:
-        title = f"Remove {machine.name}"
-        async with places, self.work.step(f"{machine.name}{REMOVE}", title, changes=True) as step:
+        removing = steps.bringing(f"{machine.name}{REMOVE}", f"Remove {machine.name}")
+        async with places, self.work.step(removing) as step:
             removed = seen(machine, MachinePhase.REMOVED)
             await self.work.note(step.name, removed.model_dump_json())
             await self.cloud.remove(machine)

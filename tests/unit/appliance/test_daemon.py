@@ -20,6 +20,7 @@ from gateway.appliance.identity import Identity, NotPairedError
 from gateway.appliance.resolving import Dialler
 from gateway.appliance.settings import ApplianceSettings
 from gateway.appliance.targets import Target, Targets
+from gateway.commands import steps
 from gateway.commands.journal import Journal
 from gateway.commands.ledger import CommandState
 from gateway.commands.work import Work
@@ -155,7 +156,7 @@ async def test_sigterm_stops_within_seconds_and_a_running_command_goes_on_at_the
     async def handler(command: Command, work: Work) -> None:
         nonlocal attempts, begun, cleaned
         attempts += 1
-        async with work.step("long", "Take long", changes=True):
+        async with work.step(steps.bringing("long", "Take long")):
             if attempts == 1:
                 try:
                     begun = True

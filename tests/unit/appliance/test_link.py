@@ -9,10 +9,13 @@ import pytest
 from structlog.testing import capture_logs
 
 import gateway
-from gateway.appliance import link
+from gateway.appliance import greeting, link
+from gateway.appliance.greeting import JournalBehindError
+from gateway.commands.disk import Batch
 from gateway.commands.executor import Executor
 from gateway.commands.journal import Journal
 from gateway.commands.ledger import CommandState
+from gateway.commands.sqlitedisk import SqliteDisk
 from gateway.commands.work import Work
 from gateway.contract.commands import Command
 from gateway.contract.events import StepProgress
@@ -45,10 +48,10 @@ async def test_accepted_is_said_only_when_the_command_is_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command, order = an_apply(), []
-    store, say = Journal._store, link._say
+    store, say = SqliteDisk._store, link.say
 
-    def storing(self: Journal, *rows: list) -> None:  # type: ignore[type-arg]
-        store(self, *rows)
+    def storing(self: SqliteDisk, batch: Batch) -> None:
+        store(self, batch)
         order.append("stored")
 
     async def saying(channel: object, message: object) -> None:
@@ -56,8 +59,8 @@ async def test_accepted_is_said_only_when_the_command_is_on_disk(
             order.append("said")
         await say(channel, message)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Journal, "_store", storing)
-    monkeypatch.setattr(link, "_say", saying)
+    monkeypatch.setattr(SqliteDisk, "_store", storing)
+    monkeypatch.setattr(link, "say", saying)
     async with conversation(tmp_path) as talks:
         talk = await talks.called()
         await talk.welcome()
@@ -72,15 +75,15 @@ async def test_accepted_is_said_only_when_the_command_is_on_disk(
 async def test_a_command_that_cannot_be_written_is_not_accepted_and_is_taken_when_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command, store = an_apply(), Journal._store
+    command, store = an_apply(), SqliteDisk._store
     full = True
 
-    def failing(self: Journal, *rows: list) -> None:  # type: ignore[type-arg]
+    def failing(self: SqliteDisk, batch: Batch) -> None:
         if full:
             raise sqlite3.OperationalError("database or disk is full")
-        store(self, *rows)
+        store(self, batch)
 
-    monkeypatch.setattr(Journal, "_store", failing)
+    monkeypatch.setattr(SqliteDisk, "_store", failing)
     async with conversation(tmp_path) as talks:
         talk = await talks.called()
         await talk.welcome()
@@ -212,7 +215,7 @@ async def test_what_is_acknowledged_is_remembered_over_a_restart(tmp_path: Path)
 
 
 async def test_a_console_that_knows_more_than_the_journal_is_not_talked_to(tmp_path: Path) -> None:
-    assert link.JournalBehindError.code == "journal.behind"
+    assert JournalBehindError.code == "journal.behind"
     async with conversation(tmp_path) as talks:
         await write_events(talks.journal, 2)
         talk = await talks.called()
@@ -237,8 +240,8 @@ async def test_a_protocol_this_appliance_does_not_speak_ends_the_talk(tmp_path: 
 
 
 async def test_a_protocol_that_is_too_old_ends_the_talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "PROTOCOL", 3)
-    monkeypatch.setattr(link, "OLDEST_SPOKEN", 2)
+    monkeypatch.setattr(greeting, "PROTOCOL", 3)
+    monkeypatch.setattr(greeting, "OLDEST_SPOKEN", 2)
     async with conversation(tmp_path) as talks:
         talk = await talks.called()
         assert (await talk.welcome(protocol=1)).protocol == 3
@@ -284,7 +287,7 @@ async def test_a_command_before_the_welcome_is_not_taken(tmp_path: Path) -> None
 async def test_a_console_that_never_welcomes_is_left_and_called_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "WELCOME_LIMIT", 0.05)
+    monkeypatch.setattr(greeting, "WELCOME_LIMIT", 0.05)
     async with conversation(tmp_path) as talks:
         talk = await talks.called()
         await talk.hear(Hello)
@@ -341,6 +344,6 @@ async def test_a_time_of_the_console_that_does_not_hold_is_asked_for_again(tmp_p
             await talk.welcome()
             await talk.deliver(an_apply())
             await talk.hear(Accepted)
-            talks.stale.set()
+            talks.time.stale.set()
             await talk.ended()
         await (await talks.called()).welcome()

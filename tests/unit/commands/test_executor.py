@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from gateway.commands import steps
 from gateway.commands.executor import Executor, Handler
 from gateway.commands.journal import Journal
 from gateway.commands.ledger import CommandState
@@ -57,7 +58,7 @@ async def test_a_result_is_reported(tmp_path: Path) -> None:
 
 async def test_an_error_before_anything_changed_is_a_refusal(tmp_path: Path) -> None:
     async def check(command: Command, work: Work) -> None:
-        async with work.step("check", "Look", changes=False):
+        async with work.step(steps.reading("check", "Look")):
             raise BrokenError("no such template")
 
     command = an_apply()
@@ -73,7 +74,7 @@ async def test_an_error_before_anything_changed_is_a_refusal(tmp_path: Path) -> 
 
 async def test_an_error_after_something_changed_is_a_failure(tmp_path: Path) -> None:
     async def change(command: Command, work: Work) -> None:
-        async with work.step("clone", "Clone", changes=True):
+        async with work.step(steps.bringing("clone", "Clone")):
             raise BrokenError("half-way")
 
     command = an_apply()
@@ -122,7 +123,7 @@ async def test_a_command_cut_by_a_stop_is_taken_up_again_and_skips_what_is_done(
         for name in ("one", "two"):
             if work.is_done(name):
                 continue
-            async with work.step(name, name, changes=True):
+            async with work.step(steps.bringing(name, name)):
                 did.append(name)
                 if name == "two" and len(did) == 2:
                     reached.set()

@@ -5,14 +5,20 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.commands import executor as executors
+from gateway.commands import steps
+from gateway.commands.disk import Batch, DiskFullError
 from gateway.commands.executor import Executor, Handler
-from gateway.commands.journal import Journal, JournalError
+from gateway.commands.journal import Journal
 from gateway.commands.ledger import CommandState
+from gateway.commands.sqlitedisk import SqliteDisk
 from gateway.commands.work import Work
 from gateway.contract.commands import Command
 from gateway.contract.events import CommandEnded, CommandOutcome
@@ -48,38 +54,24 @@ async def ended(journal: Journal, command: Command) -> CommandEnded:
     return told[-1]
 
 
-async def journal_fault(journal: Journal, handler: Handler) -> JournalError:
-    """Run the executor until it fails, and return the journal's error in what it raised."""
-    fault: BaseException | None = None
-    try:
-        async with asyncio.timeout(20):
-            await Executor(journal, handler, clock=HandClock()).run()
-    except BaseExceptionGroup as several:
-        fault = several.subgroup(JournalError)
-    while isinstance(fault, BaseExceptionGroup):
-        fault = fault.exceptions[0]
-    assert isinstance(fault, JournalError)
-    return fault
-
-
 async def test_a_writer_cancelled_in_the_middle_of_the_flush_still_wakes_the_executor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command is on disk whoever was cancelled, so it must run; nobody else may come along to wake it."""
-    begun, go_on, store = threading.Event(), threading.Event(), Journal._store
+    begun, go_on, store = threading.Event(), threading.Event(), SqliteDisk._store
     ran = asyncio.Event()
 
-    def slow(self: Journal, *rows: list) -> None:  # type: ignore[type-arg]
+    def slow(self: SqliteDisk, batch: Batch) -> None:
         begun.set()
         go_on.wait(20)
-        store(self, *rows)
+        store(self, batch)
 
     async def handler(command: Command, work: Work) -> None:
         ran.set()
 
     async with executing(tmp_path, handler) as journal:
         await asyncio.sleep(0.01)  # the executor has seen that there is nothing to do and waits
-        monkeypatch.setattr(Journal, "_store", slow)
+        monkeypatch.setattr(SqliteDisk, "_store", slow)
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(journal.accept(an_apply()))
             await asyncio.to_thread(begun.wait, 20)
@@ -91,61 +83,87 @@ async def test_a_writer_cancelled_in_the_middle_of_the_flush_still_wakes_the_exe
             await ran.wait()
 
 
-async def test_a_journal_that_fails_ends_no_command_and_is_told_upwards(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@dataclass
+class FailingDisk:
+    """Lets the next writes of every disk fail."""
+
+    fault: sqlite3.Error
+    times: int = 0
+
+    def planted(self, monkeypatch: pytest.MonkeyPatch) -> Self:
+        store, failing = SqliteDisk._store, self
+
+        def sometimes(self: SqliteDisk, batch: Batch) -> None:
+            if failing.times > 0:
+                failing.times -= 1
+                raise failing.fault
+            store(self, batch)
+
+        monkeypatch.setattr(SqliteDisk, "_store", sometimes)
+        return self
+
+
+FULL = sqlite3.OperationalError("database or disk is full")
+BROKEN = sqlite3.OperationalError("disk I/O error")
+
+
+@pytest.mark.parametrize("fault", [FULL, BROKEN], ids=["full", "broken"])
+async def test_a_disk_that_cannot_be_written_is_waited_for_and_ends_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: sqlite3.Error
 ) -> None:
-    command, store, full = an_apply(), Journal._store, False
-
-    def failing(self: Journal, *rows: list) -> None:  # type: ignore[type-arg]
-        if full:
-            raise sqlite3.OperationalError("database or disk is full")
-        store(self, *rows)
-
-    async def handler(command: Command, work: Work) -> None:
-        nonlocal full
-        full = True
-        async with work.step("clone", "Clone", changes=True):
-            pass
-
-    monkeypatch.setattr(Journal, "_store", failing)
-    async with Journal.open(tmp_path / "journal.db", clock=HandClock()) as journal:
-        await journal.accept(command)
-        assert "disk is full" in (await journal_fault(journal, handler)).message
-        assert journal.ledger.record(command.id).state is CommandState.RUNNING
-    async with Journal.open(tmp_path / "journal.db", clock=HandClock()) as journal:
-        assert journal.ledger.record(command.id).state is CommandState.RUNNING
-        assert not [one for one in await journal.events_after(0, limit=100) if isinstance(one.body, CommandEnded)]
-
-
-async def test_a_journal_that_fails_in_a_parallel_step_ends_no_command_either(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Steps side by side wrap their errors in a group; one of them is the journal's."""
-    command, store, full = an_apply(), Journal._store, False
-
-    def failing_once(self: Journal, *rows: list) -> None:  # type: ignore[type-arg]
-        nonlocal full
-        if full:
-            full = False
-            raise sqlite3.OperationalError("disk I/O error")
-        store(self, *rows)
+    command, disk, did = an_apply(), FailingDisk(fault).planted(monkeypatch), []
 
     async def one_step(work: Work, name: str) -> None:
-        async with work.step(name, name, changes=True):
-            pass
+        async with work.step(steps.bringing(name, name)):
+            did.append(name)
 
     async def handler(command: Command, work: Work) -> None:
-        nonlocal full
-        full = True
+        disk.times = 7
         async with asyncio.TaskGroup() as group:
             for name in ("one", "two"):
                 group.create_task(one_step(work, name))
 
-    monkeypatch.setattr(Journal, "_store", failing_once)
+    async with executing(tmp_path, handler) as journal:
+        await journal.accept(command)
+        with capture_logs() as said:
+            assert (await ended(journal, command)).outcome is CommandOutcome.SUCCEEDED
+    assert (sorted(did), disk.times) == (["one", "two"], 0)
+    told = [one["event"] for one in said if "journal" in str(one["event"])]
+    assert told == ["journal cannot be written, will be tried again", "journal is written again"]
+
+
+async def test_whoever_waits_for_a_broken_disk_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command, disk = an_apply(), FailingDisk(BROKEN).planted(monkeypatch)
+    began = asyncio.Event()
+
+    async def handler(command: Command, work: Work) -> None:
+        disk.times = 1_000_000
+        began.set()
+        async with work.step(steps.bringing("clone", "Clone")):
+            raise AssertionError("nothing is begun that is not written down")
+
+    async with asyncio.timeout(20):
+        async with executing(tmp_path, handler) as journal:
+            await journal.accept(command)
+            await began.wait()
+            await asyncio.sleep(0)
+        disk.times = 0
+        async with Journal.open(tmp_path / "journal.db", clock=HandClock()) as journal:
+            assert journal.ledger.record(command.id).state is CommandState.RUNNING
+            assert journal.ledger.record(command.id).steps == {}
+
+
+async def test_a_command_that_cannot_be_written_down_is_refused_at_once_while_others_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, command = FailingDisk(FULL).planted(monkeypatch), an_apply()
     async with Journal.open(tmp_path / "journal.db", clock=HandClock()) as journal:
         await journal.accept(command)
-        assert "disk I/O error" in (await journal_fault(journal, handler)).message
-        assert journal.ledger.record(command.id).state is CommandState.RUNNING
+        disk.times = 1
+        with pytest.raises(DiskFullError, match="make room"):
+            await journal.accept(an_apply())
+        await journal.accept(second := an_apply())
+        assert [one.command.id for one in journal.ledger] == [command.id, second.id]
 
 
 async def test_an_error_that_comes_of_stopping_does_not_end_the_command(tmp_path: Path) -> None:
@@ -156,7 +174,7 @@ async def test_an_error_that_comes_of_stopping_does_not_end_the_command(tmp_path
         tries.append(1)
         if len(tries) > 1:
             return
-        async with work.step("ansible", "Run Ansible", changes=True):
+        async with work.step(steps.bringing("ansible", "Run Ansible")):
             began.set()
             try:
                 await asyncio.Event().wait()

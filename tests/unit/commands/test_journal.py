@@ -32,13 +32,15 @@ async def test_every_kind_of_entry_survives_a_restart(tmp_path: Path) -> None:
     apply, delete = an_apply(cluster), a_delete(cluster)
     async with Journal.open(tmp_path / "journal.db", clock=HandClock()) as journal:
         await journal.accept(apply)
-        await journal.write([ledger.Began(apply.id), ledger.StepBegan(apply.id, "a", changes=True)])
-        await journal.write([ledger.StepNoted(apply.id, "a", "task-7"), ledger.StepDone(apply.id, "a")])
+        await journal.write([ledger.Began(apply.id), ledger.StepBegan(apply.id, "a", ledger.StepKind.KEYED, "k")])
+        await journal.write([ledger.StepNoted(apply.id, "a", "task-7"), ledger.StepDone(apply.id, "a", "made")])
+        await journal.write([ledger.StepBegan(apply.id, "b", ledger.StepKind.ONCE), ledger.StepUndone(apply.id, "b")])
+        await journal.write([ledger.PauseSet(apply.id, None, paused=True)])
         await journal.accept(delete)
         await journal.write([ledger.Ended(apply.id, CommandOutcome.CANCELLED)])
-        before = list(journal.ledger)
+        before, pauses = list(journal.ledger), journal.ledger.pauses
     async with Journal.open(tmp_path / "journal.db", clock=HandClock()) as journal:
-        assert list(journal.ledger) == before
+        assert (list(journal.ledger), journal.ledger.pauses) == (before, pauses)
 
 
 async def test_event_numbers_rise_by_one_also_over_restarts(tmp_path: Path) -> None:

@@ -13,11 +13,13 @@ from gateway.commands.ledger import (
     CancelAsked,
     CommandChangedError,
     CommandState,
+    Decision,
     Ended,
     Entry,
     Ledger,
     StepBegan,
     StepDone,
+    StepKind,
     StepNoted,
     UnknownCommandError,
 )
@@ -32,14 +34,14 @@ def take(ledger: Ledger, *entries: Entry) -> None:
 
 
 def accepted(ledger: Ledger, command: Command) -> Command:
-    take(ledger, *ledger.accept(command))
+    take(ledger, *ledger.accept(command).entries)
     return command
 
 
 def test_a_command_sent_twice_is_written_once() -> None:
     ledger = Ledger()
     command = accepted(ledger, an_apply())
-    assert ledger.accept(command) == []
+    assert ledger.accept(command) == Decision()
 
 
 def test_the_same_id_with_other_content_is_refused() -> None:
@@ -76,7 +78,8 @@ def test_a_delete_takes_the_place_of_what_it_would_undo() -> None:
     ledger, cluster = Ledger(), uuid4()
     doomed, elsewhere = accepted(ledger, an_apply(cluster)), accepted(ledger, an_apply())
     delete = a_delete(cluster)
-    assert ledger.accept(delete) == [Accepted(delete), CancelAsked(doomed.id, delete.id)]
+    take(ledger, Began(doomed.id))
+    assert ledger.accept(delete).entries == [Accepted(delete), CancelAsked(doomed.id, delete.id)]
     assert ledger.record(elsewhere.id).cancelled_by is None
 
 
@@ -84,15 +87,15 @@ def test_an_apply_takes_nobodys_place() -> None:
     ledger, cluster = Ledger(), uuid4()
     accepted(ledger, an_apply(cluster))
     later = an_apply(cluster, a_cluster(workers=5))
-    assert ledger.accept(later) == [Accepted(later)]
+    assert ledger.accept(later) == Decision([Accepted(later)])
 
 
 def test_only_a_step_that_changes_something_counts_as_a_change() -> None:
     ledger = Ledger()
     command = accepted(ledger, an_apply())
-    take(ledger, Began(command.id), StepBegan(command.id, "check", False))
+    take(ledger, Began(command.id), StepBegan(command.id, "check", StepKind.READ))
     assert not ledger.record(command.id).has_changed_something
-    take(ledger, StepBegan(command.id, "clone", True))
+    take(ledger, StepBegan(command.id, "clone", StepKind.KEYED))
     assert ledger.record(command.id).has_changed_something
 
 
@@ -100,8 +103,8 @@ def test_what_began_and_was_never_done_is_found_by_the_next_command_on_the_resou
     ledger, cluster = Ledger(), uuid4()
     apply = accepted(ledger, an_apply(cluster))
     for step in ("a/clone", "b/clone", "c/clone"):
-        take(ledger, StepBegan(apply.id, step, True))
-    take(ledger, StepBegan(apply.id, "check", False))
+        take(ledger, StepBegan(apply.id, step, StepKind.KEYED))
+    take(ledger, StepBegan(apply.id, "check", StepKind.READ))
     take(ledger, StepNoted(apply.id, "a/clone", "task-1"), StepNoted(apply.id, "b/clone", "task-2"))
     take(ledger, StepDone(apply.id, "a/clone"), Ended(apply.id, CommandOutcome.CANCELLED))
     assert [(name, step.note) for name, step in ledger.loose_steps(apply.task.resource)] == [
@@ -130,13 +133,15 @@ class AnyOrder(RuleBasedStateMachine):
     def accept(self, cluster: int, kind: str) -> Command:
         resource = UUID(int=cluster)
         command = an_apply(resource) if kind == "apply" else a_delete(resource)
-        take(self.ledger, *self.ledger.accept(command))
+        entries = self.ledger.accept(command).entries
+        take(self.ledger, *entries)
+        self.ended |= {one.command_id for one in entries if isinstance(one, Ended)}
         self.order.append(command)
         return command
 
     @rule(command=commands)
     def accept_again(self, command: Command) -> None:
-        assert self.ledger.accept(command) == []
+        assert self.ledger.accept(command) == Decision()
 
     @rule()
     def begin(self) -> None:

@@ -8,7 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.commands.journal import Journal
+from gateway.commands import journal
+from gateway.commands.disk import Batch
+from gateway.commands.sqlitedisk import SqliteDisk
 from gateway.contract.commands import Command
 from gateway.contract.events import CommandBegan, CommandEnded, CommandOutcome, Event, StepBegan, StepDone
 from tests.fakes.cloud import MemoryCloud, Point
@@ -44,19 +46,20 @@ def check_events(events: list[Event], command: Command) -> None:
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 async def test_cut_at_every_write_of_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
-    store = Journal._store
+    store = SqliteDisk._store
     cut_at, writes, cuts = 0, 0, 0
 
-    def cutting(self: Journal, *rows: list) -> None:  # type: ignore[type-arg]
+    def cutting(self: SqliteDisk, batch: Batch) -> None:
         nonlocal writes
         writes += 1
         if writes == cut_at and not after:
             raise PowerCutError
-        store(self, *rows)
+        store(self, batch)
         if writes == cut_at:
             raise PowerCutError
 
-    monkeypatch.setattr(Journal, "_store", cutting)
+    monkeypatch.setattr(SqliteDisk, "_store", cutting)
+    monkeypatch.setattr(journal, "TOGETHER", 1)  # each write by itself, so that each is cut at
     while True:
         cut_at, writes = cut_at + 1, 0
         state = tmp_path / str(cut_at)

@@ -7,7 +7,9 @@ from uuid import uuid4
 import pytest
 from pydantic import JsonValue
 
-from gateway.commands.journal import Journal
+from gateway.commands import journal as journals
+from gateway.commands.disk import Batch
+from gateway.commands.sqlitedisk import SqliteDisk
 from gateway.contract.clusters import Machine, MachinePhase
 from gateway.contract.commands import Command
 from gateway.contract.events import CommandOutcome, MachineSeen
@@ -42,17 +44,18 @@ class CuttingJournal:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, after: bool) -> None:
         self.cut_at = self.writes = 0
-        store, cutter = Journal._store, self
+        store, cutter = SqliteDisk._store, self
 
-        def cutting(self: Journal, *rows: list) -> None:  # type: ignore[type-arg]
+        def cutting(self: SqliteDisk, batch: Batch) -> None:
             cutter.writes += 1
             if cutter.writes == cutter.cut_at and not after:
                 raise PowerCutError
-            store(self, *rows)
+            store(self, batch)
             if cutter.writes == cutter.cut_at:
                 raise PowerCutError
 
-        monkeypatch.setattr(Journal, "_store", cutting)
+        monkeypatch.setattr(SqliteDisk, "_store", cutting)
+        monkeypatch.setattr(journals, "TOGETHER", 1)  # each write by itself, so that each is cut at
 
     async def cuts(self, world: World, command: Command, *, at: int) -> bool:
         self.cut_at, self.writes = at, 0
@@ -145,15 +148,15 @@ def test_facts_of_good_shape_are_kept() -> None:
 async def test_a_machine_that_vanished_between_two_attempts_is_made_and_prepared_again(tmp_path: Path) -> None:
     """The first attempt had prepared all three; then the power was cut, and somebody removed one."""
     world, command = World(tmp_path), an_apply()
-    store = Journal._store
+    store = SqliteDisk._store
     with pytest.MonkeyPatch.context() as patched:
 
-        def cutting(self: Journal, *rows: list) -> None:  # type: ignore[type-arg]
-            store(self, *rows)
-            if any(row[2] == "StepDone" and '"prepare"' in row[3] for row in rows[0]):
+        def cutting(self: SqliteDisk, batch: Batch) -> None:
+            store(self, batch)
+            if any(row[2] == "StepDone" and '"prepare"' in row[3] for row in batch.entries):
                 raise PowerCutError
 
-        patched.setattr(Journal, "_store", cutting)
+        patched.setattr(SqliteDisk, "_store", cutting)
         assert await cut_off(world, command)
     world.cloud.vanish("demo-workers-0")
     assert (await world.carry_out(command)).outcome is CommandOutcome.SUCCEEDED
