@@ -24,11 +24,14 @@ from gateway.contract.conditions import Condition
 from gateway.contract.pairing import PairingFinish, PairingResult
 from gateway.identity import joinstate, words
 from gateway.identity.authority import Authority, Issued
+from gateway.identity.challenge import ChallengeStaleError
 from gateway.identity.pairing import Server
 from gateway.kit import ids
 from gateway.kit.errors import GatewayError, Remedy
 
 SAME_ANSWER_FOR = timedelta(minutes=15)
+REMEMBERED = 100
+"""Nonces that are remembered of one token; more than it can be asked for while a challenge is good."""
 AWAITING = "awaiting-confirmation"
 USED_ELSEWHERE = "token-used-elsewhere"
 
@@ -53,12 +56,20 @@ class House:
     join_secret: bytes
 
 
-async def enrol(rows: Within, house: House, token: Token, finish: PairingFinish, *, now: datetime) -> PairingResult:
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """An appliance's last word, whose signatures hold, and the nonce of the challenge that it answers."""
+
+    finish: PairingFinish
+    nonce: str
+
+
+async def enrol(rows: Within, house: House, token: Token, proved: Proved, *, now: datetime) -> PairingResult:
     """Use a token up for an appliance that has proved itself.
 
     Raises GatewayNameTakenError, GatewayUnknownError or RequestRefusedError.
     """
-    old = await _repaired(rows, token)
+    finish, old = proved.finish, await _repaired(rows, token)
     gateway = ids.new_id(now) if old is None else old.id
     number = 1 if old is None else (await papers_of.papers(rows, gateway)).join_number + 1
     issued = house.authority.sign_gateway(finish.request, gateway, now=now)
@@ -74,6 +85,7 @@ async def enrol(rows: Within, house: House, token: Token, finish: PairingFinish,
         certificate=issued.pem,
         request=joinstate.digest(finish.request).hex(),
         join_number=number,
+        nonces=[proved.nonce],
     )
     await tokens.used(rows, token.id, by=finish.device_key, answer=answer, now=now)
     await audit.note(
@@ -89,12 +101,14 @@ async def enrol(rows: Within, house: House, token: Token, finish: PairingFinish,
 
 
 async def answered_again(
-    rows: Within, house: House, token: Token, finish: PairingFinish, *, now: datetime
+    rows: Within, house: House, token: Token, proved: Proved, *, now: datetime
 ) -> PairingResult | PairingTokenUsedError:
     """Return what a used token's holder gets: the same answer, or the refusal, of which an alert is written.
 
-    It is returned, not raised: the transaction that writes the alert has to be kept.
+    It is returned, not raised: the transaction that writes the alert has to be kept. Raises ChallengeStaleError for a
+    message that was answered before: whoever has listened to it gets nothing by it.
     """
+    finish = proved.finish
     if token.used_by != finish.device_key:
         await _alert(rows, token, finish, now)
         return PairingTokenUsedError("the registration token was used already, by another device: make a new one")
@@ -102,13 +116,12 @@ async def answered_again(
     answer = token.answer
     in_time = token.used_at is not None and now - token.used_at <= SAME_ANSWER_FOR
     if in_time and answer is not None and await _is_owed(rows, gateway, answer, finish):
+        if proved.nonce in answer.nonces:
+            raise ChallengeStaleError("the challenge was answered already: start again")
+        kept = [*answer.nonces, proved.nonce][-REMEMBERED:]
+        await tokens.answered(rows, token.id, answer.model_copy(update={"nonces": kept}))
         return _result(house, token, answer, finish, now=now)
     return PairingTokenUsedError("the registration token was used already: make a new one")
-
-
-def awaits(conditions: Collection[Condition]) -> bool:
-    """Tell whether a person has to compare fingerprints."""
-    return any(one.type == AWAITING for one in conditions)
 
 
 async def _is_owed(rows: Within, gateway: Gateway | None, answer: PairingAnswer, finish: PairingFinish) -> bool:

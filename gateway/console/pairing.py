@@ -15,7 +15,7 @@ import structlog
 
 from gateway.console import enrolling
 from gateway.console.bells import Bells
-from gateway.console.enrolling import House, PairingTokenUsedError
+from gateway.console.enrolling import House, PairingTokenUsedError, Proved
 from gateway.console.limits import Buckets, TooOftenError, spoken
 from gateway.console.records import Token
 from gateway.console.store import doors, gateways, tokens
@@ -135,10 +135,11 @@ class Pairing:
         now = self._clock.now()
         nonce = self._challenger.opened(finish.challenge, finish.token_id, finish.nonce, now=now)
         pairing.verify(finish, nonce=nonce, token_key=token.public_key, servers=self._house.servers())
+        proved = Proved(finish, nonce)
         if token.used_at is not None:
-            return await enrolling.answered_again(rows, self._house, token, finish, now=now)
+            return await enrolling.answered_again(rows, self._house, token, proved, now=now)
         await _refuse_unless_open(rows, token, now)
-        return await enrolling.enrol(rows, self._house, token, finish, now=now)
+        return await enrolling.enrol(rows, self._house, token, proved, now=now)
 
     async def _tenant(self, token_id: str) -> UUID:
         tenant = await doors.tenant_of_token(self._store, token_id)

@@ -14,7 +14,7 @@ from gateway.contract.inventory import Inventory
 from gateway.contract.problems import Problem
 from gateway.contract.shapes import Report
 from gateway.contract.streams import OfferedTarget
-from gateway.contract.trust import Digest, Pem
+from gateway.contract.trust import Digest, Nonce, Pem
 
 
 class CommandState(StrEnum):
@@ -32,6 +32,8 @@ class CommandState(StrEnum):
     CANCELLED = "cancelled"
     REJECTED = "rejected"
     """The appliance would not take it."""
+    UNKNOWN = "unknown"
+    """It is over, and nobody can tell what of it was done: it is never sent again by itself."""
 
     @property
     def has_ended(self) -> bool:
@@ -89,6 +91,8 @@ class PairingAnswer(Report):
     certificate: Pem
     request: Digest
     join_number: int
+    nonces: list[Nonce]
+    """Of the challenges that were answered: none of them is answered twice."""
 
 
 @dataclass(frozen=True, slots=True)

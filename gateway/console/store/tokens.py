@@ -53,6 +53,11 @@ async def used(rows: Within, token_id: str, *, by: str, answer: PairingAnswer, n
     await rows.run(found.values(used_at=now, used_by=by, result=answer.model_dump(mode="json")))
 
 
+async def answered(rows: Within, token_id: str, answer: PairingAnswer) -> None:
+    """Note what was answered once more."""
+    await rows.run(rows.update(table).where(table.c.id == token_id).values(result=answer.model_dump(mode="json")))
+
+
 def _token(row: Row[Any]) -> Token:
     return Token(
         id=row.id,
