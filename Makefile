@@ -8,7 +8,7 @@ CACHE := $(if $(PCG_CACHE),$(PCG_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)
 DEMO_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: help demo test test-heavy fuzz lint docs setup tpm packages clean rivals
+.PHONY: help demo test test-heavy fuzz scan lint docs setup tpm packages clean rivals
 .PHONY: bench-first-cluster bench-tunnel bench-tunnel-slow-link
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test                     every test, linters and types included"
 	@echo "make test-heavy               the tests that move gigabytes"
 	@echo "make fuzz FUZZ_SECONDS=600    random bytes against every parser of the tunnel"
+	@echo "make scan                     sslyze, a scanner of TLS, against both ports of a console"
 	@echo "make lint                     linters, types and the house's rules only"
 	@echo "make docs                     write the pages of docs/ that are generated"
 	@echo "make bench-first-cluster      how long pairing takes, and one machine beside three"
@@ -36,6 +37,14 @@ test-heavy: setup
 FUZZ_SECONDS ?= 600
 fuzz: setup
 	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
+
+# It wants an older cryptography than the gateway does, and so has an environment of its own.
+SSLYZE := 6.3.1
+SCANNER := $(CACHE)/sslyze-$(SSLYZE)
+scan: setup
+	@test -x "$(SCANNER)/bin/sslyze" || { $(PYTHON) -m venv "$(SCANNER)" && \
+	    "$(SCANNER)/bin/pip" install --quiet --disable-pip-version-check sslyze==$(SSLYZE); }
+	PATH="$$PATH:$(SCANNER)/bin" $(BIN)/pytest tests/integration/tls -q
 
 lint: setup
 	$(BIN)/pytest tests/house -q
@@ -65,7 +74,7 @@ rivals:
 	    npm install --silent --no-audit --no-fund --prefix "$(BENCH)/npm" wstunnel@$(WSTUNNEL) || true
 
 # Debian packages that the lab's programs come from, and what tests need besides; installed only when missing.
-test test-heavy lint: ALSO = openssl openssh-server tinyproxy-bin iptables
+test test-heavy scan lint: ALSO = openssl openssh-server tinyproxy-bin iptables
 test tpm: ALSO += libtss2-dev swtpm gcc libc6-dev python3-dev pkg-config
 bench-tunnel bench-tunnel-slow-link: ALSO = stunnel4 openssh-server gcc libc6-dev libssl-dev iproute2
 setup: $(STAMP)

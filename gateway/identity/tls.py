@@ -13,6 +13,10 @@ NO_CHECK_TIME = cast("ssl.VerifyFlags", 0x200000)
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for."""
 
 
+HYBRID_SINCE = (3, 5)
+"""The OpenSSL that agrees on keys by X25519MLKEM768 when both ends can."""
+
+
 class ConsoleCertificateEndedError(GatewayError):
     """The console shows a certificate that had ended already when the console last told the time."""
 
@@ -26,8 +30,7 @@ def server(certificate: Path, key: Path, *, clients: str | None = None) -> ssl.S
     `certificate` holds the leaf and its chain. With `clients` (the PEM of an authority) a caller must show a
     certificate of that authority; without, none is asked for.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context = _modern(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     if clients is not None:
         # A resumed session is not asked for its certificate again, which may have ended or been revoked meanwhile.
@@ -39,8 +42,7 @@ def server(certificate: Path, key: Path, *, clients: str | None = None) -> ssl.S
 
 def client(trust: str, *, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
     """Return the context with which we call a console: its authority is `trust` (PEM), its name is checked."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context = _modern(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=trust)
     if certificate is not None:
         context.load_cert_chain(certificate, key)
@@ -87,8 +89,18 @@ def outward(trust: str, *, more: Path | None = None) -> ssl.SSLContext:
 
 def unchecked() -> ssl.SSLContext:
     """Return a context that trusts nobody: only for fetching the authority whose pin is then compared."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context = _modern(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _modern(purpose: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(purpose)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if ssl.OPENSSL_VERSION_INFO < HYBRID_SINCE:
+        # OpenSSL would take X448 and P-521 too, which nobody recommends, and Python can name one group only: the one
+        # that every TLS 1.3 has to speak (RFC 8446, 9.1). From 3.5 on the default begins with the hybrid of ML-KEM and
+        # X25519, and is worth more than a short list.
+        context.set_ecdh_curve("prime256v1")
     return context
