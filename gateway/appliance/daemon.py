@@ -1,22 +1,28 @@
 """This file is the appliance as a whole: its parts, opened in order, run side by side, closed in reverse."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 import structlog
 
-from gateway.appliance import outward, pairing, streams
+from gateway.appliance import hardware, outward, pairing, streams
 from gateway.appliance.datalinks import DataLinks
+from gateway.appliance.greeting import Greeter, Self
 from gateway.appliance.handlers import handlers
 from gateway.appliance.identity import Identity, NotPairedError, Paired
 from gateway.appliance.link import Link
+from gateway.appliance.outward import FirstRoads
+from gateway.appliance.recovering import Recovery
+from gateway.appliance.renewal import Turnover
 from gateway.appliance.settings import ApplianceSettings
 from gateway.appliance.targets import Targets
 from gateway.clouds import registry
 from gateway.clouds.accounts import Accounts
 from gateway.commands.executor import Executor
 from gateway.commands.journal import Journal
+from gateway.contract.identity import Hardware
 from gateway.contract.messages import Offers
 from gateway.kit import files, secretfile, supervise
 from gateway.kit.clock import Clock, SystemClock
@@ -26,6 +32,8 @@ from gateway.provisioning.clusters import Tools
 log = structlog.get_logger(__name__)
 
 COMPACT_EVERY = 3600.0
+CONSOLE_FIRST = 30.0
+"""Seconds for which commands of the last start wait for the console's word before they go on without it."""
 
 
 async def run(settings: ApplianceSettings) -> None:
@@ -36,6 +44,7 @@ async def run(settings: ApplianceSettings) -> None:
         identity = Identity.open(state)
         paired = identity.paired() or await _pair(identity, settings)
         await asyncio.to_thread(_use_up, settings.token_file)
+        await asyncio.to_thread(identity.tidy)
         accounts, targets = Accounts(state / "accounts"), Targets(state / "targets")
         tools = Tools(registry.connect_by(accounts), AnsiblePlaybooks(clock=clock), state, settings.artifacts)
         async with (
@@ -44,21 +53,23 @@ async def run(settings: ApplianceSettings) -> None:
             streams.serving(state, paired.gateway_id, targets, clock=clock) as service,
         ):
             executor = Executor(journal, handlers(tools), clock=clock)
+            itself, turnover = Self(uuid4(), _hardware(identity)), Turnover()
+            first_roads = partial(_roads_to_recover, settings, identity)
             link = Link(
-                identity,
-                paired,
-                journal,
+                Greeter(identity, journal, itself),
                 clock=clock,
                 offers=lambda: Offers(accounts=accounts.names(), targets=targets.offered()),
                 welcomed=service.welcomed,
-                stale=service.time.stale,
+                time=service.time,
                 outward=roads,
+                turnover=turnover,
+                recovery=Recovery(identity, itself, roads=first_roads, clock=clock),
             )
             first, cap = settings.reconnect_first, settings.reconnect_cap
-            lines = DataLinks(identity, paired, streams=service, outward=roads, clock=clock)
+            lines = DataLinks(identity, streams=service, outward=roads, turnover=turnover, clock=clock)
             async with supervise.running(
-                executor=executor.run(),
-                link=link.run(boot_id=uuid4(), first=first, cap=cap),
+                executor=_once_welcomed(executor, link, journal, clock),
+                link=link.run(first=first, cap=cap),
                 lines=lines.run(sessions=settings.data_sessions, first=first, cap=cap),
                 streams=service.run(),
                 compaction=_compact(journal, clock),
@@ -66,6 +77,25 @@ async def run(settings: ApplianceSettings) -> None:
                 log.info("appliance ready", gateway=paired.gateway_name, state=str(state))
                 await supervise.until_asked_to_stop()
                 log.info("appliance stopping; commands go on at the next start")
+
+
+async def _once_welcomed(executor: Executor, link: Link, journal: Journal, clock: Clock) -> None:
+    """Go on with the commands of the last start when the console has said which of them are over.
+
+    An appliance that was put back to an older state would do again what was done, or what was undone since. Where no
+    console answers for a while, there is nothing to wait for: a command is not lost because a line is down.
+    """
+    if journal.open_commands():
+        await supervise.first_of(link.greeted.wait(), clock.sleep(CONSOLE_FIRST))
+    await executor.run()
+
+
+def _hardware(identity: Identity) -> Hardware:
+    return hardware.read(device_key_in_tpm=identity.device().in_tpm)
+
+
+def _roads_to_recover(settings: ApplianceSettings, identity: Identity) -> FirstRoads:
+    return outward.first_roads(settings, trust=identity.trust())
 
 
 async def _pair(identity: Identity, settings: ApplianceSettings) -> Paired:

@@ -5,6 +5,9 @@
     place 1   session ──── the console goes away ──── its streams finish ──── closed
                                  └── next session ─────────────────────────────────────…      make before break
 
+    place 1   session ──── another certificate ─────┬─ its streams go on ──── its certificate ends, or they do
+                                 └── next session ──┴──────────────────────────────────…
+
 Each place keeps one session that takes streams; one that is being left is no longer in a place.
 """
 
@@ -18,10 +21,12 @@ from uuid import uuid4
 
 import structlog
 
-from gateway.appliance.identity import Identity, Paired
+from gateway.appliance.identity import Identity
 from gateway.appliance.outward import Outward
+from gateway.appliance.renewal import Turnover
 from gateway.appliance.streams import StreamService
 from gateway.contract.streams import SESSION_PARAMETER
+from gateway.identity import tls
 from gateway.kit import supervise
 from gateway.kit.backoff import Backoff
 from gateway.kit.clock import Clock
@@ -43,11 +48,22 @@ class ConsoleGoesAwayError(GatewayError):
     remedy = Remedy.RETRY
 
 
+class CertificateTurnedOverError(GatewayError):
+    """The appliance has another certificate than the one that the data session was opened with."""
+
+    code = "link.certificate_turned_over"
+    remedy = Remedy.RETRY
+
+
 @dataclass(slots=True)
 class _Place:
     """What one place knows of its session."""
 
+    turned: int
+    before: "list[_Place]"
+    """Those whose sessions have an older certificate and are left when this one's is open."""
     worked_since: float | None = None
+    followed: asyncio.Event = field(default_factory=asyncio.Event)
     left: "asyncio.Future[GatewayError]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -55,10 +71,10 @@ class DataLinks:
     """The appliance's data sessions; `run` keeps them open."""
 
     def __init__(
-        self, identity: Identity, paired: Paired, *, streams: StreamService, outward: Outward, clock: Clock
+        self, identity: Identity, *, streams: StreamService, outward: Outward, turnover: Turnover, clock: Clock
     ) -> None:
         self._identity = identity
-        self._paired = paired
+        self._turnover = turnover
         self._streams = streams
         self._outward = outward
         self._clock = clock
@@ -72,17 +88,22 @@ class DataLinks:
 
     async def _keep(self, name: str, group: asyncio.TaskGroup, backoff: Backoff) -> None:
         worked_since: float | None = None
+        turned_over: list[_Place] = []
 
         async def once() -> None:
             nonlocal worked_since
-            worked_since = None
-            await self._streams.ready.wait()
-            place = _Place()
-            group.create_task(self._session(place), name=name)
-            try:
-                raise await place.left
-            finally:
-                worked_since = place.worked_since
+            while True:
+                worked_since = None
+                await self._streams.ready.wait()
+                place = _Place(self._turnover.number, turned_over.copy())
+                group.create_task(self._session(place), name=name)
+                try:
+                    why = await place.left
+                finally:
+                    worked_since = place.worked_since
+                if not isinstance(why, CertificateTurnedOverError):
+                    raise why
+                turned_over[:] = [one for one in turned_over if not one.followed.is_set()] + [place]
 
         await supervise.keep_running(name, once, clock=self._clock, backoff=backoff, worked_since=lambda: worked_since)
 
@@ -93,23 +114,43 @@ class DataLinks:
             async with self._dialled(name) as session:
                 place.worked_since = self._clock.monotonic()
                 log.info("data session open", session=name)
-                await session.going_away.wait()
-                over = await _over(session)
-                place.left.set_result(over or ConsoleGoesAwayError())
-                if over is None:
-                    await session.drain(within=LEAVE_LIMIT)
+                for one in place.before:
+                    one.followed.set()
+                await self._used(place, session)
         except Exception as error:  # noqa: BLE001 - it is handed to who keeps the place, and logged there
             if not place.left.done():
                 place.left.set_exception(error)
         log.info("data session over", session=name)
 
+    async def _used(self, place: _Place, session: Session) -> None:
+        """See a session that is open to its end."""
+        until = self._until()
+        if await supervise.first_of(session.going_away.wait(), self._turnover.after(place.turned)) == 1:
+            place.left.set_result(CertificateTurnedOverError())
+            if await supervise.first_of(session.going_away.wait(), place.followed.wait()) == 1:
+                await session.drain(within=max(LEAVE_LIMIT, until - self._clock.monotonic()))
+                return
+        over = await _over(session)
+        if not place.left.done():
+            place.left.set_result(over or ConsoleGoesAwayError())
+        if over is None:
+            await session.drain(within=LEAVE_LIMIT)
+
+    def _until(self) -> float:
+        """Return when the certificate in use ends, in seconds of the monotonic clock."""
+        now = self._streams.time.now()
+        left = 0.0 if now is None else (self._identity.certificate().not_valid_after_utc - now).total_seconds()
+        return self._clock.monotonic() + left
+
     @asynccontextmanager
     async def _dialled(self, name: str) -> AsyncIterator[Session]:
-        url = address(self._paired.tunnel, session=name)
+        known = await asyncio.to_thread(self._identity.member)
+        url = address(known.tunnel, session=name)
         async with AsyncExitStack() as stack:
             with self._outward.noting() as road:
                 calling = dial_data(url, tls=self._identity.tls(), road=road, on_stream=self._streams.taker(name))
                 session = await stack.enter_async_context(calling)
+            tls.judge_dates(session.peer_certificate, floor=known.told)
             yield session
 
 

@@ -27,6 +27,7 @@ from gateway.contract.identity import Granted, JoinState
 from gateway.contract.pairing import PairingResult
 from gateway.contract.trust import TrustBundle
 from gateway.identity import authority, devicekeys, keys, tls
+from gateway.identity.devicekeys import DeviceKey
 from gateway.identity.keys import KeyUnreadableError
 from gateway.identity.pairing import Candidate
 from gateway.kit import files
@@ -149,9 +150,12 @@ class Identity:
             raise NotPairedError("this appliance is not paired: make a token with `pcg token create`")
         return known
 
-    def device(self) -> keys.PrivateKey:
+    def device(self) -> DeviceKey:
         """Return the device key in use. Raises NotPairedError or KeyUnreadableError."""
-        return keys.read(self._device(self.member().device))
+        directory = self._device(self.member().device).parent
+        if not any((directory / name).exists() for name in (devicekeys.FILE, devicekeys.WRAPPED)):
+            raise NotPairedError("the appliance's device key is gone: pair the appliance again")
+        return devicekeys.keep(directory)
 
     def trust(self) -> str:
         """Return the console's roots (PEM); nothing where they cannot be read, as `tls` will say."""
@@ -169,32 +173,46 @@ class Identity:
         try:
             for one in (certificate, key):
                 files.read_private(one)
-            return tls.client(known.roots, certificate=certificate, key=key)
+            return tls.timeless(known.roots, certificate=certificate, key=key)
         except (OSError, ValueError, FileNotPrivateError) as fault:  # ssl.SSLError is an OSError
             raise NotPairedError("the appliance's certificate cannot be read: pair the appliance again") from fault
 
     def certificate(self) -> x509.Certificate:
         """Return the certificate in use. Raises NotPairedError."""
+        return x509.load_pem_x509_certificate(self.chain().encode())
+
+    def chain(self) -> str:
+        """Return the certificate in use with its chain, PEM. Raises NotPairedError."""
         try:
-            return x509.load_pem_x509_certificate(files.read_private(self._certificate(self.member().certificate)))
+            text = files.read_private(self._certificate(self.member().certificate)).decode()
+            x509.load_pem_x509_certificates(text.encode())
         except (OSError, ValueError, FileNotPrivateError) as fault:
             raise NotPairedError("the appliance's certificate cannot be read: pair the appliance again") from fault
+        return text
 
     def next_request(self) -> str:
         """Return the request for the next certificate, PEM: the same one until it is granted."""
         self.tidy()
         return self._request(self.member().certificate + 1)
 
-    def granted(self, granted: Granted, *, told: datetime | None = None) -> Joined:
+    def granted(self, granted: Granted, *, tunnel: str | None = None, told: datetime | None = None) -> Joined:
         """Keep the certificate for `next_request`, and use it and all that came with it from now on.
 
-        `told`, if given, is the console's time from now on, also if it was thought to be later. Raises GrantWrongError.
+        `tunnel`, if given, is where the tunnel ends from now on, and `told` the console's time, also if it was thought
+        to be later. Raises GrantWrongError.
         """
         with self._changing:
             known = self.member()
             trust = granted.trust if granted.trust.version >= known.trust.version else known.trust
             number = self._kept(granted.certificate)
-            return self._change(certificate=number, trust=trust, join=granted.join, told=told or known.told)
+            update = {"certificate": number, "trust": trust, "join": granted.join}
+            return self._change(**update, tunnel=tunnel or known.tunnel, told=told or known.told)
+
+    def following(self, roots: list[str]) -> Joined:
+        """Trust other roots, until the console sends its own bundle with them."""
+        with self._changing:
+            known = self.member()
+            return self._change(trust=TrustBundle(version=known.trust.version, roots=roots))
 
     def trusting(self, bundle: TrustBundle) -> Joined:
         """Keep a newer trust bundle; an older one changes nothing."""

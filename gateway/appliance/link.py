@@ -6,41 +6,48 @@
     journal ---> outbox ---> report                            reporter
     acknowledge ---> journal.acknowledge                       reader
     accounts, targets ---> offers, when they have changed      offers
+    certificate half over ---> renew, renewed                  renewal
+    trust ---> identity (fsync) ---> trust kept                reader
     the console's time does not hold ---> hang up, call again  time
+    another certificate ---> the next call, then hang up       turnover
 """
 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Protocol
-from uuid import UUID
 
 import structlog
 from pydantic import ValidationError
 
-import gateway
-from gateway.appliance.identity import Identity, Paired
+from gateway.appliance.consoletime import ConsoleTime
+from gateway.appliance.greeting import ConversationError, Greeter, say
 from gateway.appliance.outward import Outward
-from gateway.commands.journal import Journal
+from gateway.appliance.recovering import Recovery
+from gateway.appliance.renewal import Renewal, Turnover
 from gateway.commands.ledger import CommandChangedError
 from gateway.commands.outbox import Outbox
 from gateway.contract.commands import Command
+from gateway.contract.identity import RenewalRefused, Renewed
 from gateway.contract.messages import (
     MESSAGE_LIMIT,
     Accepted,
     Acknowledge,
     Deliver,
-    FromAppliance,
-    Hello,
     Offers,
     Rejected,
     ReportEvents,
+    Trust,
+    TrustKept,
     Welcome,
     from_console,
 )
 from gateway.contract.problems import Problem, problem_of
-from gateway.contract.version import OFFERS_SINCE, OLDEST_SPOKEN, PROTOCOL
+from gateway.contract.trust import TrustBundle
+from gateway.contract.version import IDENTITY_SINCE, OFFERS_SINCE
+from gateway.identity import tls
 from gateway.kit import supervise
 from gateway.kit.backoff import Backoff
 from gateway.kit.clock import Clock
@@ -50,22 +57,8 @@ from gateway.tunnel.dialer import dial
 
 log = structlog.get_logger(__name__)
 
-WELCOME_LIMIT = 20.0
 OFFER_EVERY = 5.0
 """Seconds after which is looked whether there is something else to offer."""
-
-
-class ConversationError(GatewayError):
-    """The console says something that cannot be understood."""
-
-    code = "link.not_understood"
-
-
-class JournalBehindError(GatewayError):
-    """The console knows more of this appliance than the appliance itself."""
-
-    code = "journal.behind"
-    remedy = Remedy.OPERATOR
 
 
 class NotUnderstoodError(GatewayError):
@@ -89,114 +82,154 @@ class Welcomed(Protocol):
         """Take note of it."""
 
 
+@dataclass(slots=True)
+class _Call:
+    """One call; `left` is done when the next is to be made, with the fault if there was one."""
+
+    turned: int
+    left: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+@dataclass(slots=True)
 class Link:
     """The appliance's half of the command channel; `run` keeps it open."""
 
-    def __init__(
-        self,
-        identity: Identity,
-        paired: Paired,
-        journal: Journal,
-        *,
-        clock: Clock,
-        offers: Callable[[], Offers],
-        welcomed: Welcomed,
-        stale: asyncio.Event,
-        outward: Outward,
-    ) -> None:
-        self._identity = identity
-        self._outward = outward
-        self._welcomed_at: float | None = None
-        self._paired = paired
-        self._journal = journal
-        self._clock = clock
-        self._offers = offers
-        self._welcomed = welcomed
-        self._stale = stale
+    greeter: Greeter
+    clock: Clock
+    offers: Callable[[], Offers]
+    welcomed: Welcomed
+    time: ConsoleTime
+    outward: Outward
+    turnover: Turnover
+    recovery: Recovery
+    greeted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    """Set once the console has welcomed the appliance for the first time since its start."""
+    _welcomed_at: float | None = field(default=None, init=False)
+    _calls: "list[asyncio.Task[None]]" = field(default_factory=list, init=False)
 
-    async def run(self, *, boot_id: UUID, first: float, cap: float) -> None:
+    async def run(self, *, first: float, cap: float) -> None:
         """Keep the channel open until cancelled, calling again with full jitter after each cut."""
         backoff = Backoff(random.SystemRandom().random, first=first, cap=cap)
+        async with asyncio.TaskGroup() as group:
 
-        async def once() -> None:
-            await self._once(boot_id)
+            async def calls() -> None:
+                await self._call_and_call(group)
 
-        await supervise.keep_running(
-            "link", once, clock=self._clock, backoff=backoff, worked_since=lambda: self._welcomed_at
-        )
+            await supervise.keep_running(
+                "link", calls, clock=self.clock, backoff=backoff, worked_since=lambda: self._welcomed_at
+            )
 
-    async def _once(self, boot_id: UUID) -> None:
-        self._welcomed_at = None
+    async def _call_and_call(self, group: asyncio.TaskGroup) -> None:
+        """Call, and call anew at once when there is another certificate, until a call fails."""
+        while True:
+            self._welcomed_at = None
+            call = _Call(self.turnover.number)
+            self._calls.append(group.create_task(self._called(call), name="call"))
+            try:
+                await call.left
+            except GatewayError as fault:
+                if not await self.recovery.after(fault):
+                    raise
+
+    async def _called(self, call: _Call) -> None:
+        """Make one call and see it to its end; raises nothing."""
+        try:
+            await self._converse(call)
+        except Exception as error:  # noqa: BLE001 - it is handed to who makes the calls, and logged there
+            if not call.left.done():
+                call.left.set_exception(error)
+        finally:
+            self._calls = [one for one in self._calls if one is not asyncio.current_task()]
+
+    async def _converse(self, call: _Call) -> None:
         async with self._dialled() as channel:
-            offers = await asyncio.to_thread(self._offers)
-            asked = self._clock.monotonic()
-            welcome = await self._greet(channel, boot_id, offers)
-            self._welcomed_at = self._clock.monotonic()
-            self._welcomed(welcome, asked=asked)
-            log.info("connected", console=self._paired.console, protocol=welcome.protocol)
-            parts = {
-                "reporter": self._report(channel, Outbox(self._journal, after=welcome.acknowledged)),
-                "time": self._until_time_is_stale(),
-            }
-            if welcome.protocol >= OFFERS_SINCE:
-                parts["offers"] = self._offer(channel, offers)
-            async with supervise.running(**parts):
-                while True:
-                    await self._take(channel, await channel.receive())
+            offers = await asyncio.to_thread(self.offers)
+            asked = self.clock.monotonic()
+            welcome = await self.greeter.greet(channel, offers)
+            self._leave_others()
+            self._welcomed_at = self.clock.monotonic()
+            self.welcomed(welcome, asked=asked)
+            self.recovery.worked()
+            self.greeted.set()
+            log.info("connected", protocol=welcome.protocol)
+            await _Conversation(self, channel, call).held(welcome, offers)
 
     @asynccontextmanager
     async def _dialled(self) -> AsyncIterator[Channel]:
+        known = await asyncio.to_thread(self.greeter.identity.member)
         async with AsyncExitStack() as stack:
-            with self._outward.noting() as road:
-                calling = dial(self._paired.tunnel, tls=self._identity.tls(), road=road, message_limit=MESSAGE_LIMIT)
+            with self.outward.noting() as road:
+                calling = dial(known.tunnel, tls=self.greeter.identity.tls(), road=road, message_limit=MESSAGE_LIMIT)
                 channel = await stack.enter_async_context(calling)
+            tls.judge_dates(channel.peer_certificate, floor=known.told)
             yield channel
 
-    async def _greet(self, channel: Channel, boot_id: UUID, offers: Offers) -> Welcome:
-        hello = Hello(
-            protocol=PROTOCOL,
-            software=gateway.__version__,
-            boot_id=boot_id,
-            accounts=offers.accounts,
-            targets=offers.targets,
-            next_event=self._journal.last_event + 1,
-        )
-        await _say(channel, hello)
-        try:
-            async with asyncio.timeout(WELCOME_LIMIT):
-                welcome = from_console.validate_json(await channel.receive())
-        except (ValidationError, TimeoutError) as fault:
-            raise ConversationError("whoever answers does not welcome an appliance: is it a console?") from fault
-        if not isinstance(welcome, Welcome) or not OLDEST_SPOKEN <= welcome.protocol <= PROTOCOL:
-            raise ConversationError(
-                "the console speaks no protocol version that this appliance speaks: upgrade the older"
-            )
-        if welcome.acknowledged > self._journal.last_event:
-            raise JournalBehindError(
-                f"the console has event {welcome.acknowledged}, this appliance's journal ends at "
-                f"{self._journal.last_event}: its disk was restored from an older copy; restore a newer one"
-            )
-        await self._journal.acknowledge(welcome.acknowledged)
-        return welcome
+    def _leave_others(self) -> None:
+        """Hang up on the calls before this one: they were kept until this one was welcomed."""
+        for one in self._calls:
+            if one is not asyncio.current_task():
+                one.cancel()
 
-    async def _take(self, channel: Channel, text: str) -> None:
+
+@dataclass(slots=True)
+class _Conversation:
+    """What is said in one call after the greeting."""
+
+    link: Link
+    channel: Channel
+    call: _Call
+    renewal: Renewal = field(init=False)
+
+    def __post_init__(self) -> None:
+        link = self.link
+        self.renewal = Renewal(link.greeter.identity, link.time, link.turnover, clock=link.clock)
+
+    async def held(self, welcome: Welcome, offers: Offers) -> None:
+        """Talk until something ends it, which is raised."""
+        parts = {
+            "reporter": self._report(Outbox(self.link.greeter.journal, after=welcome.acknowledged)),
+            "time": self._until_time_is_stale(),
+            "turnover": self._until_turned_over(),
+        }
+        if welcome.protocol >= OFFERS_SINCE:
+            parts["offers"] = self._offer(offers)
+        if welcome.protocol >= IDENTITY_SINCE:
+            parts["renewal"] = self.renewal.run(lambda renew: say(self.channel, renew))
+            if welcome.trust is not None:
+                await self._trust(welcome.trust)
+        async with supervise.running(**parts):
+            while True:
+                await self._take(await self.channel.receive())
+
+    async def _take(self, text: str) -> None:
         try:
             message = from_console.validate_json(text)
         except ValidationError as fault:
             raise ConversationError("the console said something that is not in the protocol") from fault
         match message:
             case Deliver():
-                await _say(channel, await self._accept(message))
+                await say(self.channel, await self._accept(message))
             case Acknowledge(number=number):
-                await self._journal.acknowledge(number)
+                await self.link.greeter.journal.acknowledge(number)
+            case Renewed() | RenewalRefused():
+                self.renewal.answered(message)
+            case Trust(trust=bundle):
+                await self._trust(bundle)
             case Welcome():
                 raise ConversationError("the console welcomed this appliance twice")
+
+    async def _trust(self, bundle: TrustBundle) -> None:
+        """Keep whom to trust as the console; what is said is on the disk."""
+        known = await asyncio.to_thread(self.link.greeter.identity.trusting, bundle)
+        self.link.outward.trusting(known.roots)
+        await say(self.channel, TrustKept(version=known.trust.version))
+        log.info("trust kept", version=known.trust.version, roots=len(known.trust.roots))
 
     async def _accept(self, message: Deliver) -> Accepted | Rejected:
         """Write the command down; what is answered is on the disk."""
         try:
             command = Command.model_validate(message.command)
-            await self._journal.accept(command)
+            await self.link.greeter.journal.accept(command)
         except ValidationError as fault:
             return Rejected(command_id=message.command_id, problem=_not_understood(fault))
         except CommandChangedError as error:
@@ -204,26 +237,29 @@ class Link:
         log.info("command accepted", command=str(command.id), kind=command.task.kind)
         return Accepted(command_id=command.id)
 
-    async def _report(self, channel: Channel, outbox: Outbox) -> None:
+    async def _report(self, outbox: Outbox) -> None:
         while True:
-            await _say(channel, ReportEvents(events=await outbox.next_batch()))
+            await say(self.channel, ReportEvents(events=await outbox.next_batch()))
 
-    async def _offer(self, channel: Channel, said: Offers) -> None:
+    async def _offer(self, said: Offers) -> None:
         while True:
-            await self._clock.sleep(OFFER_EVERY)
-            found = await asyncio.to_thread(self._offers)
+            await self.link.clock.sleep(OFFER_EVERY)
+            found = await asyncio.to_thread(self.link.offers)
             if found != said:
-                await _say(channel, found)
+                await say(self.channel, found)
                 said = found
 
     async def _until_time_is_stale(self) -> None:
         """Hang up when the console's time is needed again: it is told in answer to a hello only."""
-        await self._stale.wait()
+        await self.link.time.stale.wait()
         raise TimeStaleError
 
-
-async def _say(channel: Channel, message: FromAppliance) -> None:
-    await channel.send(message.model_dump_json())
+    async def _until_turned_over(self) -> None:
+        """Let the next call be made once there is another certificate; this one is held until that is welcomed."""
+        await self.link.turnover.after(self.call.turned)
+        if not self.call.left.done():
+            self.call.left.set_result(None)
+        await asyncio.Event().wait()
 
 
 def _not_understood(fault: ValidationError) -> Problem:

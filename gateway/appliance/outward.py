@@ -84,9 +84,15 @@ class Choice:
 class Outward:
     """The roads to one console. `road` is the one to take now; whoever takes it says by `noting` how it went."""
 
-    def __init__(self, direct: Road, nested: Road, choice: Choice) -> None:
+    def __init__(self, direct: Road, nested: Road, choice: Choice, outer: ssl.SSLContext | None = None) -> None:
         self._roads = {Way.DIRECT: direct, Way.NESTED: nested}
         self._choice = choice
+        self._outer = outer
+
+    def trusting(self, roots: str) -> None:
+        """Let the outer connection show a certificate of these authorities (PEM) as well, from the next one on."""
+        if self._outer is not None:
+            self._outer.load_verify_locations(cadata=roots)
 
     @property
     def road(self) -> Road:
@@ -114,8 +120,9 @@ async def opened(settings: ApplianceSettings, console: str, *, trust: str) -> As
     Raises ProxySettingError, SecretUnreadableError or OuterTrustUnreadableError.
     """
     straight = first_road(settings)
-    async with Nested(nested_url(console), outer_tls(settings, trust=trust), straight) as nested:
-        yield Outward(straight, nested, Choice(fixed_way(settings)))
+    outer = outer_tls(settings, trust=trust)
+    async with Nested(nested_url(console), outer, straight) as nested:
+        yield Outward(straight, nested, Choice(fixed_way(settings)), outer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +134,12 @@ class FirstRoads:
     outer: ssl.SSLContext = field(default_factory=lambda: tls.outward(""))
 
 
-def first_roads(settings: ApplianceSettings) -> FirstRoads:
-    """Return the roads to pair over. Raises ProxySettingError, SecretUnreadableError or OuterTrustUnreadableError."""
-    return FirstRoads(first_road(settings), fixed_way(settings), outer_tls(settings))
+def first_roads(settings: ApplianceSettings, *, trust: str = "") -> FirstRoads:
+    """Return the roads to pair over, or to recover over with `trust` (PEM).
+
+    Raises ProxySettingError, SecretUnreadableError or OuterTrustUnreadableError.
+    """
+    return FirstRoads(first_road(settings), fixed_way(settings), outer_tls(settings, trust=trust))
 
 
 def first_road(settings: ApplianceSettings) -> Road:
@@ -160,8 +170,11 @@ def outer_tls(settings: ApplianceSettings, *, trust: str = "") -> ssl.SSLContext
     Raises OuterTrustUnreadableError.
     """
     try:
-        return tls.outward(trust, more=settings.outer_trust)
+        context = tls.outward(trust, more=settings.outer_trust)
     except OSError as fault:  # ssl.SSLError is one
         raise OuterTrustUnreadableError(
             f"{settings.outer_trust} cannot be read as certificates in PEM: {fault.strerror or fault}"
         ) from fault
+    # This machine's clock may be wrong by years, and nothing depends on the outer connection but the way.
+    context.verify_flags |= tls.NO_CHECK_TIME
+    return context

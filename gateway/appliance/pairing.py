@@ -26,7 +26,7 @@ from gateway.appliance.outward import FirstRoads, Way, nested_url
 from gateway.contract.identity import Hardware
 from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingResult, PairingStart
 from gateway.contract.problems import Problem, RelayedError
-from gateway.identity import keys, pairing, pinned, tls, tokens, words
+from gateway.identity import pairing, pinned, tls, tokens, words
 from gateway.identity.pinned import PATIENCE, Claimed, ConsoleUnreachableError
 from gateway.identity.tokens import RegistrationToken
 from gateway.kit.answers import read_whole
@@ -93,7 +93,7 @@ async def pair(
         "paired",
         gateway=paired.gateway_name,
         console=paired.console,
-        fingerprint=words.fingerprint(keys.public_pem(identity.device().public_key())),
+        fingerprint=words.fingerprint(identity.device().public_pem),
         to_be_confirmed=result.confirm,
     )
     return paired

@@ -43,6 +43,17 @@ async def running(**parts: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             part.close()  # a task cancelled before its first step has never begun its part
 
 
+async def first_of(*waits: Coroutine[Any, Any, Any]) -> int:
+    """Wait for the first of several and return its place among them; the others are cancelled. What fails is raised."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one) for one in waits]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        first = next(number for number, task in enumerate(tasks) if task.done())
+        for task in tasks:
+            task.cancel()
+    return first
+
+
 async def _for_ever(name: str, part: Coroutine[Any, Any, None]) -> None:
     await part
     raise PartEndedError(f"{name} ended by itself")

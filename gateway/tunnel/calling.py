@@ -35,6 +35,12 @@ class CertificateRefusedError(GatewayError):
     remedy = Remedy.OPERATOR
 
 
+class BrokenOffError(DialError):
+    """Whoever answers breaks off in the middle of the handshake: perhaps because of this appliance's certificate."""
+
+    code = "tunnel.broken_off"
+
+
 async def open_websocket(
     url: str,
     *,
@@ -106,7 +112,7 @@ def named(url: str, fault: Exception, *, lost: BaseException | None = None) -> G
         return DialError(message, status=fault.response.status_code, retry_after=wait)
     if isinstance(fault, InvalidMessage):
         # What a server of asyncio does with a certificate it does not take: its alert never leaves.
-        return DialError(
+        return BrokenOffError(
             f"whoever answers at {url} breaks off before the tunnel opens: is this appliance's certificate still good, "
             "and is that the console's tunnel port?"
         )

@@ -7,18 +7,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
+from gateway.appliance.consoletime import ConsoleTime
+from gateway.appliance.greeting import Greeter, Self
 from gateway.appliance.identity import Identity, Paired
 from gateway.appliance.link import Link
-from gateway.appliance.outward import Choice, Outward, Way
+from gateway.appliance.outward import Choice, FirstRoads, Outward, Way
+from gateway.appliance.recovering import Recovery
+from gateway.appliance.renewal import Turnover
 from gateway.commands.journal import Journal
 from gateway.contract.commands import Command
 from gateway.contract.events import Event
-from gateway.contract.identity import JoinState
+from gateway.contract.identity import Granted, Hardware, JoinState, Renew
 from gateway.contract.messages import (
     MESSAGE_LIMIT,
     Accepted,
@@ -28,6 +32,7 @@ from gateway.contract.messages import (
     Offers,
     Rejected,
     ReportEvents,
+    TrustKept,
     Welcome,
     from_appliance,
 )
@@ -44,7 +49,7 @@ from gateway.tunnel.session import Session
 from tests.fakes.clock import HandClock
 from tests.fakes.wishes import WHEN
 
-M = TypeVar("M", Hello, Accepted, Rejected, ReportEvents, Offers)
+M = TypeVar("M", Hello, Accepted, Rejected, ReportEvents, Offers, Renew, TrustKept)
 PATIENCE = 10.0
 
 
@@ -63,10 +68,11 @@ class Talk:
         assert isinstance(message, kind), message
         return message
 
-    async def welcome(self, *, acknowledged: int = 0, protocol: int = 1, grant_key: str | None = None) -> Hello:
+    async def welcome(self, *, acknowledged: int = 0, protocol: int = 1, **further: Any) -> Hello:  # noqa: ANN401
         """Listen to the greeting and answer it."""
         hello = await self.hear(Hello)
-        await self.say(Welcome(protocol=protocol, server_time=WHEN, acknowledged=acknowledged, grant_key=grant_key))
+        said = {"server_time": WHEN, **further}
+        await self.say(Welcome(protocol=protocol, acknowledged=acknowledged, **said))
         return hello
 
     async def deliver(self, command: Command) -> None:
@@ -152,6 +158,12 @@ class ScriptedConsole:
         async with asyncio.timeout(PATIENCE):
             return await self.sessions.get()
 
+    def grant(self, request: str, gateway: UUID, *, number: int = 2) -> Granted:
+        """Return what answers a request for a certificate."""
+        issued = self.authority.sign_gateway(request, gateway, now=self.now)
+        join = JoinState(number=number, ticket=SecretStr(secrets.token_hex(32)))
+        return Granted(certificate=issued.pem, trust=self.authority.trust, join=join)
+
     def pair(self, identity: Identity) -> Paired:
         """Give the appliance what pairing would have brought."""
         gateway = uuid4()
@@ -175,8 +187,10 @@ class Conversation:
     console: ScriptedConsole
     journal: Journal
     clock: HandClock
+    identity: Identity
+    time: ConsoleTime
+    turnover: Turnover
     welcomes: list[Welcome] = field(default_factory=list)
-    stale: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def called(self) -> Talk:
         return await self.console.called()
@@ -184,7 +198,7 @@ class Conversation:
     def welcomed(self, welcome: Welcome, *, asked: float) -> None:
         assert asked <= self.clock.monotonic()
         self.welcomes.append(welcome)
-        self.stale.clear()
+        self.time.heard(welcome.server_time, asked=asked)
 
 
 @asynccontextmanager
@@ -194,22 +208,25 @@ async def conversation(
     accounts: Callable[[], list[str]] = lambda: ["main"],
     targets: Callable[[], list[OfferedTarget]] = list,
     boot_id: UUID | None = None,
+    machine: Hardware | None = None,
 ) -> AsyncIterator[Conversation]:
     """Keep an appliance's link running against a scripted console."""
     console, clock = ScriptedConsole(directory / "console"), HandClock()
     state = files.make_private_directory(directory / "state")
     async with console.listening(), Journal.open(state / "journal.db", clock=clock) as journal:
         identity = Identity.open(state)
-        talks = Conversation(console, journal, clock)
+        console.pair(identity)
+        itself, turnover = Self(boot_id or uuid4(), machine or Hardware()), Turnover()
+        talks = Conversation(console, journal, clock, identity, ConsoleTime(clock), turnover)
         link = Link(
-            identity,
-            console.pair(identity),
-            journal,
+            Greeter(identity, journal, itself),
             clock=clock,
             offers=lambda: Offers(accounts=accounts(), targets=targets()),
             welcomed=talks.welcomed,
-            stale=talks.stale,
+            time=talks.time,
             outward=STRAIGHT,
+            turnover=turnover,
+            recovery=Recovery(identity, itself, roads=FirstRoads, clock=clock),
         )
-        async with supervise.running(link=link.run(boot_id=boot_id or uuid4(), first=0.01, cap=0.01)):
+        async with supervise.running(link=link.run(first=0.01, cap=0.01)):
             yield talks

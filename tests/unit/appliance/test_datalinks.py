@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from gateway.appliance import datalinks
 from gateway.appliance.datalinks import DataLinks
 from gateway.appliance.identity import Identity
+from gateway.appliance.renewal import Turnover
 from gateway.appliance.streams import StreamService
 from gateway.contract import streams as contract
 from gateway.contract.messages import Welcome
@@ -30,6 +31,8 @@ class Keeping:
     console: ScriptedConsole
     service: StreamService
     clock: HandClock
+    identity: Identity
+    turnover: Turnover
 
     def welcome(self) -> None:
         key = GrantKey.new().public_text
@@ -44,11 +47,12 @@ async def keeping(
     console = ScriptedConsole(directory / "console")
     identity = Identity.open(files.make_private_directory(directory / "state"))
     async with console.listening(), site(directory / "state", welcomed=False) as here:
-        paired = console.pair(identity)
+        console.pair(identity)
+        turnover = Turnover()
         used, clock = service or here.service, HandClock()
-        lines = DataLinks(identity, paired, streams=used, outward=STRAIGHT, clock=clock)
+        lines = DataLinks(identity, streams=used, outward=STRAIGHT, turnover=turnover, clock=clock)
         async with supervise.running(lines=lines.run(sessions=sessions, first=0.01, cap=0.01)):
-            yield Keeping(console, used, clock)
+            yield Keeping(console, used, clock, identity, turnover)
 
 
 def named(path: str) -> str:
