@@ -1,0 +1,107 @@
+"""This file is `pcg console ca`: a rotation, step by step, beside a running console and without one."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+from typer.testing import CliRunner
+
+from gateway.console import ca
+from gateway.console.ca import GatewaysLeftBehindError
+from gateway.console.commands import app
+from gateway.console.keyring import ConsoleNotThereError
+from gateway.console.store.database import Store
+from gateway.console.store.tables import gateways
+from gateway.contract.trust import Successions
+from gateway.identity import succession
+from gateway.identity.rotation import RotationOutOfTurnError
+from gateway.kit import files
+from tests.fakes.console import Console, paired_appliance, running_console
+
+
+async def said(state: Path, *words: str) -> str:
+    """Run `pcg console ca …` and return what it prints."""
+    result = await asyncio.to_thread(CliRunner().invoke, app, ["ca", *words, "--state", str(state)])
+    if result.exception:
+        raise result.exception
+    return result.stdout
+
+
+async def keeps(console: Console, version: int) -> None:
+    """Have every gateway say that it keeps this version of the bundle."""
+    async with console.store() as store, store.writing_unscoped("a test") as every:
+        await every.run(update(gateways).values(trust_version=version))
+
+
+async def test_a_rotation_waits_for_gateways_and_names_them(console: Console) -> None:
+    state = console.settings.state
+    await paired_appliance(console, "dc1")
+    await paired_appliance(console, "dc2")
+    await keeps(console, 1)
+    assert "Next: nothing." in await said(state, "status")
+
+    first = await said(state, "rotate", "--root")
+    assert "next root" in first
+    assert "2 have not: dc1, dc2." in first
+    with pytest.raises(GatewaysLeftBehindError, match=r"2 gateways .*: dc1, dc2; .*--yes"):
+        await said(state, "rotate", "--root")
+
+    await keeps(console, 2)
+    assert "All have." in await said(state, "status")
+    assert "former root" in await said(state, "rotate", "--root")
+    with pytest.raises(GatewaysLeftBehindError):  # their certificates are still below the former root
+        await said(state, "rotate", "--retire")
+    done = await said(state, "rotate", "--retire", "--yes")
+    assert "Phase: steady. Trust bundle: version 4" in done
+
+
+async def test_a_step_out_of_turn_is_refused_whatever_is_said(console: Console) -> None:
+    for words in (("--retire",), ("--retire", "--yes")):
+        with pytest.raises(RotationOutOfTurnError, match="rotate --root"):
+            await said(console.settings.state, "rotate", *words)
+    await said(console.settings.state, "rotate", "--root")
+    await said(console.settings.state, "rotate", "--root")
+    with pytest.raises(RotationOutOfTurnError, match="--retire"):
+        await said(console.settings.state, "rotate", "--root", "--yes")
+
+
+async def test_anybody_may_read_how_the_roots_have_followed_one_another(console: Console) -> None:
+    asleep = str((await console.ask("GET", "/api/v1/authority", key="")).body)
+    for step in ("--root", "--root", "--retire", "--root", "--root"):
+        await said(console.settings.state, "rotate", step)
+    async with asyncio.timeout(30):
+        while True:
+            answer = await console.ask("GET", "/api/v1/authority/successions", key="")
+            found = Successions.model_validate(answer.body)
+            if len(found.steps) == 2 and found.trust.version == 6:
+                break
+            await asyncio.sleep(0.1)
+    assert succession.follow([asleep], found).roots[0] == found.trust.roots[0]
+    assert (await console.ask("GET", "/api/v1/authority", key="")).body == found.trust.roots[0]
+
+
+async def test_a_new_intermediate_needs_no_turn_and_leaves_nobody_behind(tmp_path: Path) -> None:
+    async with running_console(tmp_path / "console") as console:
+        await paired_appliance(console, "dc1")
+    before = await said(tmp_path / "console", "status")
+    after = await said(tmp_path / "console", "rotate")
+    assert [a == b for a, b in zip(before.splitlines(), after.splitlines(), strict=True)].count(False) == 1
+
+
+async def test_without_a_console_nothing_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ConsoleNotThereError):
+        await said(tmp_path / "nothing", "status")
+    assert not (tmp_path / "nothing").exists()
+    state = files.make_private_directory(tmp_path / "never started")
+    async with Store.open(f"sqlite+aiosqlite:///{state / 'console.sqlite'}"):
+        pass
+    with pytest.raises(ConsoleNotThereError):
+        await said(state, "status")
+    assert not (state / "authority").exists()
+
+
+def test_many_gateways_are_counted_rather_than_all_named() -> None:
+    many = [ca.Trusting("default", f"dc{number}", 0, datetime.max.replace(tzinfo=UTC)) for number in range(25)]
+    assert ca._names(many).endswith("dc9 and 15 more")
