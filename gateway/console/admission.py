@@ -1,14 +1,30 @@
 """This file is who may come in at the tunnel's port: the gateway that a client certificate names, and nobody else.
 
-Whatever a caller says of itself, in its address or in a message, counts for nothing here.
+Whatever a caller says of itself, in its address or in a message, counts for nothing here. Who came in is looked at
+again every RECHECK seconds, wherever the change was made: a gateway that is revoked is out within five.
 """
 
-from gateway.console.records import Gateway
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from cryptography import x509
+
+from gateway.console import alarms, conditions, standing
+from gateway.console.errors import GatewayUnknownError
+from gateway.console.records import Gateway, Standing
+from gateway.console.standing import Admission, Shown
 from gateway.console.store import doors, gateways
+from gateway.console.store import standing as store
 from gateway.console.store.database import Store
-from gateway.console.store.scope import Scope
+from gateway.console.store.scope import Scope, Within
 from gateway.identity.authority import RequestRefusedError, gateway_of
+from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError, Remedy
+
+RECHECK = 2.0
+"""Seconds after which an open connection is looked at again."""
 
 
 class SessionRefusedError(GatewayError):
@@ -18,22 +34,188 @@ class SessionRefusedError(GatewayError):
     remedy = Remedy.OPERATOR
 
 
-async def gateway_behind(store: Store, certificate: bytes) -> Gateway:
-    """Return the gateway whose current certificate (DER, its chain verified by TLS) this is.
+class GatewayRevokedError(SessionRefusedError):
+    """The gateway's identity was revoked."""
 
-    Raises SessionRefusedError when it names none, one that was removed, or is not the gateway's current one.
-    """
+    code = "gateway.revoked"
+
+
+class GatewayQuarantinedError(SessionRefusedError):
+    """There are two machines with the gateway's identity: neither may connect."""
+
+    code = "gateway.quarantined"
+
+
+class CertificateSpentError(SessionRefusedError):
+    """The client certificate was replaced by a newer one long ago."""
+
+    code = "relay.certificate_spent"
+
+
+class CertificateUnknownError(SessionRefusedError):
+    """The client certificate is none of the gateway's."""
+
+    code = "relay.certificate_unknown"
+
+
+class CertificateReplacedError(GatewayError):
+    """The client certificate has just been replaced by a newer one, which is to be used."""
+
+    code = "relay.certificate_replaced"
+    remedy = Remedy.RETRY
+
+
+class CertificateOverError(GatewayError):
+    """The client certificate's time is over."""
+
+    code = "relay.certificate_over"
+    remedy = Remedy.RETRY
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A gateway that was let in, and until when its certificate is good."""
+
+    gateway: Gateway
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Lets gateways in. `vouches` tells whether a certificate (DER) is one of the authority's as it is now."""
+
+    store: Store
+    vouches: Callable[[bytes], bool]
+    clock: Clock
+
+    async def admit(self, certificate: bytes, *, address: str) -> Admitted:
+        """Let in the gateway whose certificate (DER, its chain verified by TLS) this is.
+
+        The first use of its next certificate ends the present one. Raises SessionRefusedError,
+        CertificateReplacedError or CertificateOverError.
+        """
+        gateway_id, card = _read(certificate, address)
+        if not self.vouches(certificate):
+            raise CertificateUnknownError("the client certificate is from an authority that was retired: recover")
+        tenant = await doors.tenant_of_gateway(self.store, gateway_id)
+        if tenant is None:
+            raise _removed()
+        async with self.store.reading(Scope(tenant)) as rows:
+            gateway = await _found(rows, gateway_id)
+            verdict = await _verdict(rows, gateway, card, now=self.clock.now())
+        if _is_to_be_written(gateway, verdict):
+            async with self.store.writing(Scope(tenant)) as rows:
+                gateway = await gateways.held(rows, gateway_id)
+                verdict = await _acted_on(rows, gateway, card, now=self.clock.now())
+        _refuse_unless_taken(gateway, verdict)
+        return Admitted(gateway, card.until)
+
+    async def still_welcome(self, admitted: Admitted) -> Gateway:
+        """Return the gateway as it is now if a connection of its may go on.
+
+        That its certificate was replaced meanwhile does not end one. Raises SessionRefusedError or
+        CertificateOverError.
+        """
+        async with self.store.reading(Scope(admitted.gateway.tenant)) as rows:
+            found = await _found(rows, admitted.gateway.id)
+        refusal = refusal_of(found)
+        if refusal is not None:
+            raise refusal
+        if found.device_key != admitted.gateway.device_key:
+            raise SessionRefusedError("the gateway was paired anew, and this is its identity from before")
+        if self.clock.now() >= admitted.until:
+            raise _over()
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    serial: int
+    until: datetime
+    address: str
+
+
+def _read(certificate: bytes, address: str) -> tuple[UUID, _Card]:
     try:
-        gateway_id, serial = gateway_of(certificate)
+        gateway, serial = gateway_of(certificate)
+        until = x509.load_der_x509_certificate(certificate).not_valid_after_utc
     except (RequestRefusedError, ValueError) as fault:
         raise SessionRefusedError("the client certificate names no gateway") from fault
-    tenant = await doors.tenant_of_gateway(store, gateway_id)
-    if tenant is None:
-        raise SessionRefusedError("the gateway was removed from the console: pair it again with a new token")
-    async with store.reading(Scope(tenant)) as rows:
-        gateway = await gateways.by_id(rows, gateway_id)
-    if gateway.certificate_serial != serial:
-        raise SessionRefusedError(
-            "the client certificate is not the gateway's current one: remove the gateway and pair it again"
-        )
-    return gateway
+    return gateway, _Card(serial, until, address)
+
+
+async def _found(rows: Within, gateway: UUID) -> Gateway:
+    try:
+        return await gateways.by_id(rows, gateway)
+    except GatewayUnknownError as fault:
+        raise _removed() from fault
+
+
+def _removed() -> SessionRefusedError:
+    return SessionRefusedError("the gateway was removed from the console: pair it again with a new token")
+
+
+def refusal_of(gateway: Gateway) -> SessionRefusedError | None:
+    """Return why a gateway may not come in at all, or None."""
+    match gateway.standing:
+        case Standing.REVOKED:
+            return GatewayRevokedError(
+                "the gateway was revoked on the console: it has to be paired anew (pcg gateway repair-token)"
+            )
+        case Standing.QUARANTINED:
+            return GatewayQuarantinedError(
+                "there are two machines with this gateway's identity: an operator has to say on the console which is "
+                "the right one (pcg gateway show)"
+            )
+        case _:
+            return None
+
+
+async def _verdict(rows: Within, gateway: Gateway, card: _Card, *, now: datetime) -> Admission:
+    shown = Shown(
+        serial=card.serial,
+        until=card.until,
+        current=gateway.certificate_serial,
+        next=gateway.next_serial,
+        spent_at=await store.spent_at(rows, gateway.id, card.serial),
+    )
+    return standing.admission(gateway.standing, shown, now=now)
+
+
+def _is_to_be_written(gateway: Gateway, verdict: Admission) -> bool:
+    if verdict is Admission.OLD:
+        # Once it is told, who calls again and again makes no more work.
+        return all(one.type != conditions.OLD_CERTIFICATE_USED for one in gateway.conditions)
+    return verdict is Admission.PROMOTE
+
+
+async def _acted_on(rows: Within, gateway: Gateway, card: _Card, *, now: datetime) -> Admission:
+    verdict = await _verdict(rows, gateway, card, now=now)
+    if verdict is Admission.PROMOTE:
+        await store.promote(rows, gateway.id, now=now)
+    if verdict is Admission.OLD:
+        # Its living session is left alone: who has an old key shall not be able to cut the real one.
+        condition = conditions.old_certificate_used(gateway.name, card.address, now=now)
+        await alarms.tell(rows, gateway, condition, now=now)
+    return verdict
+
+
+def _refuse_unless_taken(gateway: Gateway, verdict: Admission) -> None:
+    refusal = refusal_of(gateway)
+    if refusal is not None:
+        raise refusal
+    match verdict:
+        case Admission.COME_AGAIN:
+            raise CertificateReplacedError("the client certificate was just replaced: call with the new one")
+        case Admission.OLD:
+            raise CertificateSpentError("the client certificate was replaced by a newer one, and is worth nothing")
+        case Admission.UNKNOWN:
+            raise CertificateUnknownError("the client certificate is none that this gateway was given")
+        case Admission.OVER:
+            raise _over()
+        case _:
+            return
+
+
+def _over() -> CertificateOverError:
+    return CertificateOverError("the client certificate's time is over: call with the next one, or recover")

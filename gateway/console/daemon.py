@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from gateway.console import auth
+from gateway.console.admission import Entrance
 from gateway.console.api.application import application
 from gateway.console.api.door import Runner, Site
 from gateway.console.api.routes import Rooms
@@ -22,15 +23,20 @@ from gateway.console.confirming import Confirming
 from gateway.console.custody import Custody
 from gateway.console.enrolling import House
 from gateway.console.fleet import Fleet
+from gateway.console.granting import Issuer
 from gateway.console.nested import Nested
 from gateway.console.pairing import Pairing
+from gateway.console.recovery import Recovery
 from gateway.console.relay import Relay
+from gateway.console.renewal import Renewal
+from gateway.console.rulings import Rulings
 from gateway.console.sessions import Sessions
 from gateway.console.settings import ConsoleSettings
 from gateway.console.store import doors, people
 from gateway.console.store.database import Store
 from gateway.console.store.scope import Scope
 from gateway.console.streams import Streams, refuse_inbound
+from gateway.console.talk import Desk
 from gateway.console.tokens import Tokens
 from gateway.contract.messages import MESSAGE_LIMIT
 from gateway.identity import keys
@@ -100,8 +106,19 @@ async def running(settings: ConsoleSettings, *, clock: Clock) -> AsyncIterator[R
             await _move_in(store, state, clock)
             bells = Bells()
             grant_key = GrantKey.keep(state / "grant.key")
-            relay = Relay(store, bells, grant_key=grant_key.public_text, clock=clock)
-            streams = Streams(store, Sessions(store, clock), grant_key, clock=clock)
+            entrance = Entrance(store, authority.vouches_for, clock)
+            issuer = Issuer(authority, _kept_secret(state / "join.secret"))
+            desk = Desk(
+                store=store,
+                bells=bells,
+                entrance=entrance,
+                renewal=Renewal(store, issuer, clock=clock),
+                trusted=custody,
+                grant_key=grant_key.public_text,
+                clock=clock,
+            )
+            relay = Relay(desk)
+            streams = Streams(store, Sessions(entrance), grant_key, clock=clock)
             nested = Nested()
             lobby = Lobby(on_caller=nested.proves)
             with _listening(settings.listen, settings.api_port) as door:
@@ -109,7 +126,7 @@ async def running(settings: ConsoleSettings, *, clock: Clock) -> AsyncIterator[R
                     reached = _reached(settings, authority, door=door, tunnel_port=tunnel_port)
                     nested.doors |= _doors(settings.listen, tunnel=tunnel_port, api=door.getsockname()[1])
                     rooms = _rooms(
-                        store, bells, authority, streams, nested=nested, reached=reached, state=state, clock=clock
+                        store, bells, authority, streams, nested=nested, reached=reached, settings=settings, clock=clock
                     )
                     async with _serving(rooms, door, settings, custody), supervise.running(custody=custody.run()):
                         try:
@@ -142,9 +159,10 @@ def _rooms(
     *,
     nested: Nested,
     reached: Reached,
-    state: Path,
+    settings: ConsoleSettings,
     clock: Clock,
 ) -> Rooms:
+    state = settings.state
     challenger = Challenger(_kept_secret(state / "pairing.secret"), purpose="pairing")
     house = House(
         authority, lambda: _servers(state, authority, reached), reached.tunnel, _kept_secret(state / "join.secret")
@@ -153,6 +171,15 @@ def _rooms(
         store=store,
         fleet=Fleet(store, bells, clock=clock),
         pairing=Pairing(store, house, challenger, bells, clock=clock),
+        recovery=Recovery(
+            store,
+            house,
+            Challenger(_kept_secret(state / "pairing.secret"), purpose="recovery"),
+            bells,
+            budget=settings.recoveries,
+            clock=clock,
+        ),
+        rulings=Rulings(store, bells, clock=clock),
         tokens=Tokens(store, url=reached.api, pins=lambda: authority.pins, clock=clock),
         confirming=Confirming(store, bells, clock=clock),
         doorkeeper=Doorkeeper(store, clock=clock),

@@ -113,3 +113,10 @@ class GatewayAwayError(GatewayError):
 
     code = "gateway.away"
     remedy = Remedy.RETRY
+
+
+class GatewayNotActiveError(GatewayError):
+    """The gateway may do nothing now: a person has to look at it first."""
+
+    code = "gateway.not_active"
+    remedy = Remedy.OPERATOR

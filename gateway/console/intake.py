@@ -1,13 +1,17 @@
 """This file is what a gateway tells us, taken in: each message one transaction, on disk before it is acknowledged."""
 
+from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 import structlog
 
-from gateway.console import pictures, projection
+from gateway.console import alarms, conditions, pictures, projection, rollback, standing
 from gateway.console.projection import Picture
 from gateway.console.records import CommandState, Gateway, Heading
+from gateway.console.standing import Finding
 from gateway.console.store import commands, events, gateways
+from gateway.console.store import standing as papers_of
 from gateway.console.store.database import Store
 from gateway.console.store.events import Occurrence
 from gateway.console.store.reading import RecordUnreadableError, unreadable
@@ -15,6 +19,7 @@ from gateway.console.store.scope import Scope, Within
 from gateway.contract.events import CommandEnded, CommandOutcome, Event
 from gateway.contract.messages import Accepted, Hello, Offers, Rejected
 from gateway.contract.problems import Problem, problem_of
+from gateway.contract.version import IDENTITY_SINCE
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError, Remedy
 
@@ -35,18 +40,60 @@ class EventsMissingError(GatewayError):
     remedy = Remedy.RETRY
 
 
-async def greeted(store: Store, gateway: Gateway, hello: Hello, *, protocol: int, clock: Clock) -> Gateway:
-    """Note a gateway's hello and return the gateway as it is now. Raises NumbersWentBackError."""
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a gateway that said hello is answered."""
+
+    acknowledged: int
+    epoch: int = 1
+    ended_commands: tuple[UUID, ...] = ()
+    """Of its open commands, those that are over: it was put back to an older state and is to drop them."""
+
+
+async def greeted(store: Store, gateway: Gateway, hello: Hello, *, protocol: int, clock: Clock) -> Heard:
+    """Note a gateway's hello and what is found out by it. Raises NumbersWentBackError for an old gateway."""
     async with store.writing(Scope(gateway.tenant)) as rows:
         known = await gateways.held(rows, gateway.id)
-        if hello.next_event <= known.acknowledged:
-            raise NumbersWentBackError(
-                f"the appliance counts its next event {hello.next_event}, the console has {known.acknowledged}: "
-                "it was put back to an older state; remove the gateway from the console (pcg gateway remove, with "
-                "--forget-clusters if it has clusters) and pair the appliance again with a new token"
-            )
+        if protocol >= IDENTITY_SINCE:
+            heard = await _judged(rows, known, hello, clock)
+        else:
+            _refuse_older_numbers(known, hello)
+            heard = Heard(known.acknowledged)
         await gateways.said_hello(rows, gateway.id, hello, protocol=protocol, now=clock.now())
-        return known
+        return heard
+
+
+async def cloned(store: Store, gateway: Gateway, how: str, *, clock: Clock) -> None:
+    """Shut out a gateway of which there are two; `how` tells what was noticed."""
+    async with store.writing(Scope(gateway.tenant)) as rows:
+        await alarms.quarantine(rows, await gateways.held(rows, gateway.id), how, now=clock.now())
+
+
+async def _judged(rows: Within, known: Gateway, hello: Hello, clock: Clock) -> Heard:
+    now, uuid = clock.now(), hello.hardware.system_uuid
+    before = standing.Known(known.acknowledged, known.epoch, known.system_uuid)
+    said = standing.Said(hello.next_event, hello.epoch, uuid)
+    found = standing.findings(before, said)
+    if Finding.HARDWARE_CHANGED in found:
+        condition = conditions.hardware_changed(known.name, known.system_uuid, uuid, now=now)
+        await alarms.pause(rows, known, condition, now=now)
+    elif known.system_uuid is None and uuid is not None:
+        await papers_of.runs_on(rows, known.id, uuid)
+    await papers_of.trust_kept(rows, known.id, hello.trust_version)
+    if Finding.ROLLED_BACK not in found:
+        return Heard(known.acknowledged, max(known.epoch, hello.epoch))
+    epoch = standing.next_epoch(before, said)
+    ended = await rollback.gone_back(rows, known, hello, epoch=epoch, clock=clock)
+    return Heard(known.acknowledged, epoch, ended)
+
+
+def _refuse_older_numbers(known: Gateway, hello: Hello) -> None:
+    if hello.next_event <= known.acknowledged:
+        raise NumbersWentBackError(
+            f"the appliance counts its next event {hello.next_event}, the console has {known.acknowledged}: "
+            "it was put back to an older state; remove the gateway from the console (pcg gateway remove, with "
+            "--forget-clusters if it has clusters) and pair the appliance again with a new token"
+        )
 
 
 async def offered(store: Store, gateway: Gateway, offers: Offers) -> None:

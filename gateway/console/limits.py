@@ -22,7 +22,7 @@ class Buckets:
     """
 
     burst: int
-    per_minute: int
+    per_minute: float
     capacity: int = 10_000
     _filled: "OrderedDict[str, tuple[float, float]]" = field(default_factory=OrderedDict)
 

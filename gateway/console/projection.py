@@ -2,7 +2,7 @@
 
 ::
 
-    command   pending -> accepted -> running -> succeeded | refused | failed | cancelled
+    command   pending -> accepted -> running -> succeeded | refused | failed | cancelled | unknown
               pending -> rejected | cancelled
 
     cluster   pending -> provisioning -> ready | failed          cluster.apply
@@ -26,6 +26,7 @@ STATE_OF = {
     CommandOutcome.REFUSED: CommandState.REFUSED,
     CommandOutcome.FAILED: CommandState.FAILED,
     CommandOutcome.CANCELLED: CommandState.CANCELLED,
+    CommandOutcome.UNKNOWN: CommandState.UNKNOWN,
 }
 
 
@@ -143,7 +144,10 @@ def _cluster_after(before: Picture, body: CommandEnded, now: datetime) -> Cluste
             return None
         case ApplyCluster(), CommandOutcome.SUCCEEDED:
             return _settled(before, ClusterPhase.READY, None, now)
-        case ((ApplyCluster() | DeleteCluster()), (CommandOutcome.FAILED | CommandOutcome.CANCELLED)):
+        case (
+            (ApplyCluster() | DeleteCluster()),
+            (CommandOutcome.FAILED | CommandOutcome.CANCELLED | CommandOutcome.UNKNOWN),
+        ):
             return _settled(before, ClusterPhase.FAILED, body.problem, now)
         case _:
             return before.cluster

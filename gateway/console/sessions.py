@@ -11,21 +11,16 @@ from uuid import UUID
 
 import structlog
 
-from gateway.console.admission import SessionRefusedError, gateway_behind
-from gateway.console.errors import GatewayAwayError
-from gateway.console.records import Gateway
+from gateway.console.admission import RECHECK, Admitted, CertificateOverError, Entrance, SessionRefusedError
+from gateway.console.errors import GatewayAwayError, GatewayNotActiveError
+from gateway.console.records import Gateway, Standing
 from gateway.console.roads import Road
-from gateway.console.store.database import Store
 from gateway.contract.streams import SESSION_PARAMETER
-from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError
 
 MOST = 4
 """Sessions of one gateway that take streams; a fifth takes the place of the oldest."""
-RECHECK = 3.0
-"""Seconds after which a session's certificate is looked at again: a removed gateway is cut off within five."""
-
-REFUSED, REPLACED = 4000, 4001
+REFUSED, REPLACED, OVER, TRY_LATER = 4000, 4001, 4003, 1013
 """The close codes that the command channel has for the same."""
 
 log = structlog.get_logger(__name__)
@@ -42,28 +37,32 @@ class DataSession:
     """One data session, and whose it is."""
 
     id: UUID
-    gateway: Gateway
+    admitted: Admitted
     road: Road
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway as it was when the session was opened."""
+        return self.admitted.gateway
 
 
 @dataclass(slots=True)
 class Sessions:
     """Every data session that is open, by gateway, the oldest first."""
 
-    store: Store
-    clock: Clock
+    entrance: Entrance
     _open: dict[UUID, list[DataSession]] = field(default_factory=dict)
 
     async def serve(self, road: Road, path: str) -> None:
         """Keep a session, opened at `path`, until it is over; never raises for what a peer does."""
         try:
-            gateway = await gateway_behind(self.store, road.peer_certificate)
-            session = DataSession(named(path), gateway, road)
+            admitted = await self.entrance.admit(road.peer_certificate, address=road.peer_address)
+            session = DataSession(named(path), admitted, road)
         except GatewayError as fault:
             log.warning("data session refused", address=road.peer_address, code=fault.code, reason=fault.message)
-            await road.close(REFUSED, fault.code)
+            await road.close(_code(fault), fault.code)
             return
-        with structlog.contextvars.bound_contextvars(gateway=gateway.name, session=str(session.id)):
+        with structlog.contextvars.bound_contextvars(gateway=admitted.gateway.name, session=str(session.id)):
             await self._kept(session)
 
     def choose(self, gateway: Gateway) -> DataSession:
@@ -122,22 +121,37 @@ class Sessions:
                 async with asyncio.timeout(RECHECK):
                     reason = await session.road.closed()
             except TimeoutError:
-                if not await self._is_welcome(session):
-                    await session.road.close(REFUSED, SessionRefusedError.code)
+                fault = await self._unwelcome(session)
+                if fault is not None:
+                    log.warning("data session cut off", code=fault.code, reason=fault.message)
+                    await session.road.close(_code(fault), fault.code)
                     return
             else:
                 log.info("data session closed", code=reason.code, reason=reason.message)
                 return
 
-    async def _is_welcome(self, session: DataSession) -> bool:
+    async def _unwelcome(self, session: DataSession) -> GatewayError | None:
+        """Return why a session may not go on, or None."""
         try:
-            await gateway_behind(self.store, session.road.peer_certificate)
-        except SessionRefusedError as fault:
-            log.warning("data session cut off", code=fault.code, reason=fault.message)
-            return False
+            gateway = await self.entrance.still_welcome(session.admitted)
+        except (SessionRefusedError, CertificateOverError) as fault:
+            return fault
         except GatewayError as fault:
             log.warning("data session could not be looked at", code=fault.code, reason=fault.message)
-        return True
+            return None
+        if gateway.standing is not Standing.ACTIVE and session.road.streams:
+            return GatewayNotActiveError(f"the gateway is {gateway.standing}: its streams end")
+        return None
+
+
+def _code(fault: GatewayError) -> int:
+    match fault:
+        case SessionRefusedError():
+            return REFUSED
+        case CertificateOverError():
+            return OVER
+        case _:
+            return TRY_LATER
 
 
 def named(path: str) -> UUID:

@@ -52,6 +52,13 @@ class ConsoleSettings(BaseSettings):
         description="SQLAlchemy URL of the database, with an asynchronous driver; by default SQLite in the state "
         "directory",
     )
+    recoveries: int = Field(
+        default=10,
+        ge=0,
+        le=1000,
+        description="how often within 30 days a gateway that has lost its certificate may come back by itself; "
+        "then a person approves",
+    )
     grace: float = Field(
         default=10.0, ge=0.0, le=300.0, description="seconds that running requests may take when the console stops"
     )

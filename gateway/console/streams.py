@@ -16,8 +16,8 @@ from datetime import timedelta
 
 import structlog
 
-from gateway.console.errors import TargetUnknownError
-from gateway.console.records import Gateway
+from gateway.console.errors import GatewayNotActiveError, TargetUnknownError
+from gateway.console.records import Gateway, Standing
 from gateway.console.sessions import DataSession, Sessions
 from gateway.console.store import gateways
 from gateway.console.store.database import Store
@@ -144,6 +144,12 @@ class Streams:
         # What is another tenant's is not there: the answer is the one for a name that nobody has.
         async with self._store.reading(visitor.scope) as rows:
             gateway = await gateways.named(rows, wish.gateway)
+        if gateway.standing is not Standing.ACTIVE:
+            raise GatewayNotActiveError(
+                f"gateway {gateway.name!r} is {gateway.standing} and takes no streams: see what to do with "
+                f"`pcg gateway show {gateway.name}`",
+                gateway=gateway.name,
+            )
         if wish.target not in {one.id for one in gateway.targets}:
             raise TargetUnknownError(
                 f"gateway {gateway.name!r} offers no target {wish.target!r}: list them, or have it added on the "

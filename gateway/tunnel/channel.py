@@ -118,6 +118,15 @@ class Channel:
                 self._pulse.heard(self._connection.heard_at)
                 return await self._text(message)
 
+    async def answers(self, *, within: float) -> bool:
+        """Ask the other side for a sign of life; tell whether one comes within so many seconds."""
+        try:
+            async with asyncio.timeout(within):
+                await cast("asyncio.Future[float]", await self._connection.ping())
+        except (TimeoutError, ConnectionClosed):
+            return False
+        return True
+
     async def close(self, *, code: int = 1000, reason: str = "") -> None:
         """Say good-bye and close; a peer that does not answer within CLOSE_LIMIT seconds is cut. Safe to call twice.
 

@@ -6,7 +6,7 @@ import secrets
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -165,6 +165,7 @@ class Appliance:
     paired: PairingResult
     tls: ssl.SSLContext
     last_event: int = 0
+    boot_id: UUID = field(default_factory=uuid4)
 
     @asynccontextmanager
     async def dialled(self) -> AsyncIterator[Channel]:
@@ -179,7 +180,7 @@ class Appliance:
                 Hello(
                     protocol=protocol,
                     software="9.9",
-                    boot_id=uuid4(),
+                    boot_id=self.boot_id,
                     accounts=["main"],
                     targets=[OfferedTarget(id=one, kind="tcp") for one in targets],
                     next_event=self.last_event + 1,

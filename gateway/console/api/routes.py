@@ -16,6 +16,8 @@ from gateway.console.fleet import Fleet
 from gateway.console.nested import Nested, Peer
 from gateway.console.pairing import Pairing
 from gateway.console.records import Caller, Project
+from gateway.console.recovery import Recovery
+from gateway.console.rulings import Rulings
 from gateway.console.store.database import Store
 from gateway.console.store.scope import Scope
 from gateway.console.streams import Streams
@@ -43,6 +45,8 @@ class Rooms:
     store: Store
     fleet: Fleet
     pairing: Pairing
+    recovery: Recovery
+    rulings: Rulings
     tokens: Tokens
     confirming: Confirming
     doorkeeper: Doorkeeper

@@ -125,6 +125,20 @@ async def open_on(rows: Within, gateway: UUID) -> list[Heading]:
     return [_heading(row) for row in await rows.all(found.order_by(table.c.seq))]
 
 
+async def taken_on(rows: Within, gateway: UUID) -> list[Heading]:
+    """Return what the commands concern that a gateway has taken, and that have not ended, in order."""
+    taken = [CommandState.ACCEPTED.value, CommandState.RUNNING.value]
+    columns = (table.c.id, table.c.project_id, table.c.cluster_id, table.c.cluster_name)
+    found = rows.select(table, *columns).where(table.c.gateway_id == gateway, table.c.state.in_(taken))
+    return [_heading(row) for row in await rows.all(found.order_by(table.c.seq))]
+
+
+async def ended_among(rows: Within, gateway: UUID, ids: Collection[UUID]) -> list[UUID]:
+    """Return which of these commands of a gateway have ended."""
+    found = rows.select(table, table.c.id).where(table.c.gateway_id == gateway, table.c.id.in_(ids))
+    return [row.id for row in await rows.all(found.where(table.c.state.not_in(OPEN)).order_by(table.c.seq))]
+
+
 async def end(rows: Within, command: UUID, state: CommandState, *, problem: Problem | None, now: datetime) -> None:
     """Note how a command ended, whatever it said."""
     document = problem.model_dump(mode="json") if problem else None

@@ -29,7 +29,7 @@ class KeptAnswer(BaseModel):
 
     certificate: Pem
     serial: str
-    not_before: datetime
+    given_at: datetime
     not_after: datetime
     join_number: int
 

@@ -314,7 +314,7 @@ async def test_a_removed_gateway_is_cut_off_and_not_let_in_again(console: Consol
     appliance = await paired_appliance(console)
     async with appliance.connected() as line:
         await console.ask("DELETE", "/api/v1/gateways/dc1")
-        assert await closed(line) == 1013
+        assert await closed(line) == 4000
 
     async with appliance.dialled() as channel:
         assert await closed(Line(appliance, channel)) == 4000

@@ -1,0 +1,364 @@
+"""This file is one connection of one gateway on the command channel, from its hello to its end.
+
+::
+
+    hello ─ judged ─ welcome ─┬─ deliver …      (woken by a bell, a few at a time, in order; to an active gateway only)
+                              ├─ answers …      (accepted, rejected), offers, renewals, what it keeps
+                              ├─ report ─ projected and stored in one transaction ─ acknowledge
+                              ├─ trust          (when whom to trust has changed), sealed accounts (when they have)
+                              ├─ still welcome? (revoked, quarantined, paired anew, its certificate over: cut)
+                              └─ last seen, now and then
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+import structlog
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from gateway.console import hygiene, intake
+from gateway.console.admission import RECHECK, Admitted, Entrance, SessionRefusedError
+from gateway.console.bells import Bells, rung
+from gateway.console.intake import Heard
+from gateway.console.records import Gateway, Standing, StoredCommand
+from gateway.console.renewal import Renewal
+from gateway.console.store import commands, gateways, standing
+from gateway.console.store.database import Store
+from gateway.console.store.scope import Scope
+from gateway.contract.accounts import Resealed, SealedAccounts
+from gateway.contract.identity import Renew, RenewalRefused, Renewed
+from gateway.contract.messages import (
+    Accepted,
+    Acknowledge,
+    Deliver,
+    FromAppliance,
+    FromConsole,
+    Hello,
+    Offers,
+    Rejected,
+    ReportEvents,
+    Trust,
+    TrustKept,
+    Welcome,
+    from_appliance,
+)
+from gateway.contract.problems import problem_of
+from gateway.contract.trust import TrustBundle
+from gateway.contract.version import IDENTITY_SINCE, OFFERS_SINCE, OLDEST_SPOKEN, PROTOCOL
+from gateway.kit.clock import Clock
+from gateway.kit.errors import GatewayError
+
+HELLO_LIMIT = 20.0
+ANSWER_LIMIT = 60.0
+NOTED_EVERY = 15.0
+IN_FLIGHT = 16
+
+log = structlog.get_logger(__name__)
+
+
+class ProtocolTooOldError(SessionRefusedError):
+    """The appliance speaks only versions of the protocol that this console no longer does."""
+
+    code = "relay.protocol_too_old"
+
+
+class RolledBackError(SessionRefusedError):
+    """The appliance counts events from before where it was: it was put back to an older state."""
+
+    code = "relay.rolled_back"
+
+
+class PeerBrokeProtocolError(GatewayError):
+    """The appliance said something that has no place there."""
+
+    code = "relay.protocol_broken"
+
+
+class Channel(Protocol):
+    """What the console needs of a tunnel's channel."""
+
+    @property
+    def peer_certificate(self) -> bytes:
+        """The peer's verified certificate in DER."""
+
+    @property
+    def peer_address(self) -> str:
+        """Where the peer calls from."""
+
+    async def send(self, text: str) -> None:
+        """Send one message. Raises ChannelClosedError."""
+
+    async def receive(self) -> str:
+        """Wait for the next message. Raises ChannelClosedError."""
+
+    async def answers(self, *, within: float) -> bool:
+        """Ask the peer for a sign of life; tell whether one comes within so many seconds."""
+
+    async def close(self, *, code: int = 1000, reason: str = "") -> None:
+        """Close; safe to call twice."""
+
+
+class Trusted(Protocol):
+    """Whom appliances are to trust."""
+
+    @property
+    def trust(self) -> TrustBundle:
+        """The bundle as it is now."""
+
+    async def newer_than(self, version: int) -> TrustBundle:
+        """Wait until there is a bundle of a higher version than that, and return it."""
+
+
+class SealedDesk(Protocol):
+    """Who keeps sealed cloud accounts: each hears of one gateway, and answers for it alone."""
+
+    async def greeted(self, gateway: Gateway, hello: Hello) -> None:
+        """Take in the sealing key that a gateway says hello with, if any. Raises GatewayError: it is then cut."""
+
+    async def resealed(self, gateway: Gateway, message: Resealed) -> None:
+        """Take in a new sealing key and what was sealed anew to it. Raises GatewayError: it is then cut."""
+
+    async def news(self, gateway: Gateway, told: SealedAccounts | None) -> SealedAccounts | None:
+        """Return what the gateway is to be told, after `told` was the last on this connection; None for nothing new.
+
+        Asked at each ring of the gateway's bell and every few seconds.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every connection works with."""
+
+    store: Store
+    bells: Bells
+    entrance: Entrance
+    renewal: Renewal
+    trusted: Trusted
+    grant_key: str
+    clock: Clock
+    accounts: SealedDesk | None = None
+
+
+class Greeting(NamedTuple):
+    """What was agreed on with a gateway that said hello."""
+
+    hello: Hello
+    protocol: int
+    heard: Heard
+
+
+@dataclass(slots=True)
+class Talk:
+    """One connection of one gateway. `unanswered` are the commands delivered on it, and since when."""
+
+    desk: Desk
+    admitted: Admitted
+    channel: Channel
+    unanswered: dict[UUID, float] = field(default_factory=dict)
+    told: SealedAccounts | None = None
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway as it was when it came in."""
+        return self.admitted.gateway
+
+    @property
+    def scope(self) -> Scope:
+        """Whose rows the gateway's are."""
+        return Scope(self.gateway.tenant)
+
+    async def hello(self) -> Hello:
+        """Wait for the hello. Raises PeerBrokeProtocolError."""
+        try:
+            async with asyncio.timeout(HELLO_LIMIT):
+                message = _parsed(await self.channel.receive())
+        except TimeoutError as fault:
+            raise PeerBrokeProtocolError(f"no hello within {HELLO_LIMIT:.0f} seconds") from fault
+        if not isinstance(message, Hello):
+            raise PeerBrokeProtocolError(f"the first message was {message.type}, not hello")
+        return message
+
+    async def greeted(self, hello: Hello) -> Greeting:
+        """Take the hello in; nothing is said to it yet. Raises SessionRefusedError."""
+        store, clock = self.desk.store, self.desk.clock
+        try:
+            protocol = _agreed(hello)
+            heard = await intake.greeted(store, self.gateway, hello, protocol=protocol, clock=clock)
+        except intake.NumbersWentBackError as fault:
+            refusal = RolledBackError(fault.message)
+            await intake.refused(store, self.gateway, problem_of(refusal))
+            raise refusal from fault
+        except ProtocolTooOldError as fault:
+            await intake.refused(store, self.gateway, problem_of(fault))
+            raise
+        if self.desk.accounts is not None and protocol >= IDENTITY_SINCE:
+            await self.desk.accounts.greeted(self.gateway, hello)
+        return Greeting(hello, protocol, heard)
+
+    async def run(self, greeting: Greeting) -> None:
+        """Welcome the gateway, then deliver and receive until the channel ends."""
+        await self._welcome(greeting)
+        log.info("gateway connected", address=self.channel.peer_address)
+        bells = self.desk.bells
+        with bells.listening(self.gateway.id) as bell, bells.listening(self.gateway.id) as alarm:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._deliver(bell, greeting.protocol), name="deliver")
+                    group.create_task(self._receive(bell), name="receive")
+                    group.create_task(self._stay_seen(greeting.hello), name="stay seen")
+                    group.create_task(self._stay_welcome(alarm), name="stay welcome")
+                    if greeting.protocol >= IDENTITY_SINCE:
+                        group.create_task(self._spread_trust(), name="spread trust")
+            except* GatewayError as several:
+                raise several.exceptions[0] from None
+
+    async def _welcome(self, greeting: Greeting) -> None:
+        bundle = self.desk.trusted.trust
+        is_newer = greeting.protocol >= IDENTITY_SINCE and bundle.version > greeting.hello.trust_version
+        await self._send(
+            Welcome(
+                protocol=greeting.protocol,
+                server_time=self.desk.clock.now(),
+                acknowledged=greeting.heard.acknowledged,
+                grant_key=self.desk.grant_key if greeting.protocol >= OFFERS_SINCE else None,
+                epoch=greeting.heard.epoch,
+                ended_commands=list(greeting.heard.ended_commands),
+                trust=bundle if is_newer else None,
+            )
+        )
+
+    async def _deliver(self, bell: asyncio.Event, protocol: int) -> None:
+        while True:
+            for stored in await self._next_commands():
+                self.unanswered[stored.id] = self.desk.clock.monotonic()
+                command = stored.command.model_dump(mode="json")
+                await self._send(Deliver(command_id=stored.id, command=command))
+            if protocol >= IDENTITY_SINCE:
+                await self._tell_accounts()
+            await rung(bell, within=NOTED_EVERY)
+            self._refuse_silence()
+
+    async def _tell_accounts(self) -> None:
+        if self.desk.accounts is None:
+            return
+        news = await self.desk.accounts.news(self.gateway, self.told)
+        if news is not None:
+            await self._send(news)
+            self.told = news
+
+    async def _next_commands(self) -> list[StoredCommand]:
+        room = IN_FLIGHT - len(self.unanswered)
+        if room <= 0:
+            return []
+        # Most bells ring for nothing new: the one writer is not bothered before there is something.
+        async with self.desk.store.reading(self.scope) as rows:
+            found = await gateways.by_id(rows, self.gateway.id)
+            waits = await commands.any_pending(rows, self.gateway.id, leaving_out=self.unanswered.keys())
+            if not waits or found.standing is not Standing.ACTIVE:
+                return []
+        return await self._taken(room)
+
+    async def _taken(self, room: int) -> list[StoredCommand]:
+        now = self.desk.clock.now()
+        async with self.desk.store.writing(self.scope) as rows:
+            held = await gateways.held(rows, self.gateway.id)
+            if held.standing is not Standing.ACTIVE:
+                return []
+            found = await commands.pending(rows, held.id, leaving_out=self.unanswered.keys(), limit=room)
+            await intake.give_up(rows, held, found.unreadable, now=now)
+            await commands.sent(rows, [one.id for one in found.readable], now=now)
+        return found.readable
+
+    def _refuse_silence(self) -> None:
+        oldest = min(self.unanswered.values(), default=None)
+        if oldest is not None and self.desk.clock.monotonic() - oldest > ANSWER_LIMIT:
+            raise PeerBrokeProtocolError(f"a command was not answered within {ANSWER_LIMIT:.0f} seconds")
+
+    async def _receive(self, bell: asyncio.Event) -> None:
+        while True:
+            message = _parsed(await self.channel.receive())
+            if isinstance(message, Accepted | Rejected):
+                await intake.answered(self.desk.store, self.gateway, message, clock=self.desk.clock)
+                self.unanswered.pop(message.command_id, None)
+                bell.set()
+            else:
+                await self._taken_in(message)
+            self.desk.bells.ring(self.gateway.tenant)
+
+    async def _taken_in(self, message: FromAppliance) -> None:
+        store = self.desk.store
+        match message:
+            case Hello():
+                raise PeerBrokeProtocolError("a second hello")
+            case ReportEvents():
+                number = await intake.reported(store, self.gateway, message.events, clock=self.desk.clock)
+                await self._send(Acknowledge(number=number))
+            case Offers():
+                await intake.offered(store, self.gateway, message)
+            case Renew():
+                await self._renew(message)
+            case TrustKept():
+                async with store.writing(self.scope) as rows:
+                    await standing.trust_kept(rows, self.gateway.id, message.version)
+            case Resealed():
+                if self.desk.accounts is not None:
+                    await self.desk.accounts.resealed(self.gateway, message)
+
+    async def _renew(self, message: Renew) -> None:
+        try:
+            granted = await self.desk.renewal.renewed(self.gateway, message, address=self.channel.peer_address)
+        except GatewayError as fault:
+            log.warning("renewal refused", code=fault.code, reason=fault.message)
+            await self._send(RenewalRefused(problem=problem_of(fault)))
+            # It may be shut out now: every connection of it looks.
+            self.desk.bells.ring(self.gateway.id)
+        else:
+            await self._send(Renewed(granted=granted))
+
+    async def _spread_trust(self) -> None:
+        known = self.desk.trusted.trust.version
+        while True:
+            bundle = await self.desk.trusted.newer_than(known)
+            await self._send(Trust(trust=bundle))
+            known = bundle.version
+
+    async def _stay_welcome(self, alarm: asyncio.Event) -> None:
+        while True:
+            await rung(alarm, within=RECHECK)
+            await self.desk.entrance.still_welcome(self.admitted)
+
+    async def _stay_seen(self, hello: Hello) -> None:
+        while True:
+            await self.desk.clock.sleep(NOTED_EVERY)
+            async with self.desk.store.writing(self.scope) as rows:
+                found = await gateways.held(rows, self.gateway.id)
+                await gateways.seen(rows, found.id, now=self.desk.clock.now())
+                if found.system_uuid is None and hello.hardware.system_uuid is not None:
+                    # A person has taken the new machine for the right one.
+                    await standing.runs_on(rows, found.id, hello.hardware.system_uuid)
+
+    async def _send(self, message: FromConsole) -> None:
+        await self.channel.send(message.model_dump_json())
+
+
+def _agreed(hello: Hello) -> int:
+    protocol = min(hello.protocol, PROTOCOL)
+    if protocol < OLDEST_SPOKEN:
+        raise ProtocolTooOldError(
+            f"the appliance speaks protocol {hello.protocol} and the console {OLDEST_SPOKEN} or newer: "
+            "update the appliance"
+        )
+    return protocol
+
+
+def _parsed(text: str) -> FromAppliance:
+    try:
+        return from_appliance.validate_python(hygiene.cleaned(from_json(text)))
+    except ValidationError as fault:
+        kinds = ", ".join(sorted({f"{'.'.join(map(str, one['loc']))}: {one['type']}" for one in fault.errors()}))
+        raise PeerBrokeProtocolError(f"a message cannot be understood ({kinds[:500]})") from None
+    except ValueError:
+        raise PeerBrokeProtocolError("a message cannot be understood: it is no JSON") from None
