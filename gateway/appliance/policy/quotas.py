@@ -182,7 +182,7 @@ def amount_of(pools: Pools) -> Amount:
 
 
 def _after_booked(usage: Usage, entry: Booked) -> Usage:
-    if entry.command in usage.wishes or any(one.command == entry.command for one in usage.lately):
+    if entry.command in usage.wishes:
         return usage
     made = increase(usage, entry)
     young = tuple(one for one in usage.lately if one.at > entry.at - DAY)
