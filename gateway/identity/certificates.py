@@ -43,7 +43,7 @@ class Signer:
 
 def root(key: keys.PrivateKey, *, now: datetime) -> x509.Certificate:
     """Return a root: signed by itself, and above one floor of intermediates."""
-    name = _name(f"pcg root {_short(key.public_key())}")
+    name = _name(f"pcg root certificate authority {_short(key.public_key())}")
     draft = _draft(key.public_key(), name, issuer=name, now=now, until=now + ROOT_LIFE)
     return _authority(draft, key.public_key(), path_length=1).sign(key, hashes.SHA256())
 
@@ -51,7 +51,7 @@ def root(key: keys.PrivateKey, *, now: datetime) -> x509.Certificate:
 def intermediate(public_key: keys.PublicKey, signer: Signer, *, now: datetime) -> x509.Certificate:
     """Return an intermediate below the root `signer`: it signs leaves only, and does not outlive the root."""
     until = min(now + INTERMEDIATE_LIFE, signer.certificate.not_valid_after_utc)
-    name = _name(f"pcg intermediate {_short(public_key)}")
+    name = _name(f"pcg certificate authority {_short(public_key)}")
     draft = _draft(public_key, name, issuer=signer.certificate.subject, now=now, until=until)
     draft = _issued_by(_authority(draft, public_key, path_length=0, own_issuer=False), signer)
     return draft.sign(signer.key, hashes.SHA256())

@@ -209,7 +209,7 @@ async def test_the_console_one_signed_in_to_is_trusted(tmp_path: Path) -> None:
 
 async def test_another_console_is_not_trusted_and_the_way_out_is_named(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir(mode=0o700)
-    other = Authority.open(tmp_path / "other", now=SystemClock().now()).trust
+    other = Authority.open(tmp_path / "other", now=SystemClock().now()).root
     async with securely(tmp_path, "127.0.0.1", trust=other) as client:
         with pytest.raises(ConsoleNotTrustedError, match="compare the pin"):
             await client.ask("GET", "/healthz", Health)
