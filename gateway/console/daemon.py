@@ -165,7 +165,7 @@ def _rooms(
     state = settings.state
     challenger = Challenger(_kept_secret(state / "pairing.secret"), purpose="pairing")
     house = House(
-        authority, lambda: _servers(state, authority, reached), reached.tunnel, _kept_secret(state / "join.secret")
+        authority, lambda: _servers(settings, authority, reached), reached.tunnel, _kept_secret(state / "join.secret")
     )
     return Rooms(
         store=store,
@@ -191,11 +191,16 @@ def _rooms(
     )
 
 
-def _servers(state: Path, authority: Authority, reached: Reached) -> list[Server]:
-    """Return who the console is to an appliance that pairs, once for each root that vouches for it."""
-    key = keys.spki_digest(keys.read(state / "server.key").public_key()).hex()
+def _servers(settings: ConsoleSettings, authority: Authority, reached: Reached) -> list[Server]:
+    """Return who the console is to an appliance that pairs: under each of its names, below each of its roots."""
+    key = keys.spki_digest(keys.read(settings.state / "server.key").public_key()).hex()
     pins = [read_authority(root, source="the console").pin for root in authority.trust.roots]
-    return [Server(reached.api, pin, key) for pin in pins]
+    port = reached.api.rpartition(":")[2]
+    return [Server(_url(host, port), pin, key) for host in settings.hosts for pin in pins]
+
+
+def _url(host: str, port: int | str) -> str:
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
 async def _move_in(store: Store, state: Path, clock: Clock) -> None:

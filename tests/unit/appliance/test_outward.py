@@ -28,6 +28,7 @@ from gateway.tunnel.roads import DialError, Direct
 from tests.fakes.console import Console, running_console, token
 from tests.fakes.ends import Ends
 from tests.fakes.proxies import Connect, Reader, Socks, Writer, listening, proxy
+from tests.fakes.roads import Diverted
 
 US = Credentials("us", "open sesame")
 
@@ -236,13 +237,14 @@ async def test_where_tls_is_opened_pairing_and_tunnel_go_inside_and_nobody_reads
     tmp_path: Path, console: Console
 ) -> None:
     identity, parsed = identity_in(tmp_path / "state"), tokens.parse(await token(console))
+    text = replace(parsed, url=parsed.url.replace("localhost", "127.0.0.1")).text()  # the name the company knows
     async with inspecting(tmp_path / "company", console) as company:
         settings = settings_in(tmp_path, outer_trust=corporate(tmp_path, company.trust))
-        text = replace(parsed, url=company.url).text()
-        paired = await pairing.pair(identity, text, roads=outward.first_roads(settings))
+        roads_there = replace(outward.first_roads(settings), straight=Diverted(company.url))
+        paired = await pairing.pair(identity, text, roads=roads_there)
         assert b"pairing/finish" not in company.seen  # they saw the public authority, and a WebSocket of bytes
         assert b"/api/v1/nested" in company.seen
-        async with outward.opened(settings, paired.console, trust=identity.trust()) as roads, AsyncExitStack() as stack:
+        async with outward.opened(settings, company.url, trust=identity.trust()) as roads, AsyncExitStack() as stack:
             # The tunnel's port is opened on the way as well, by the same company.
             stranger = company.url.replace("https:", "wss:")
             with pytest.raises(ConsoleNotTrustedError):
@@ -255,19 +257,19 @@ async def test_where_tls_is_opened_pairing_and_tunnel_go_inside_and_nobody_reads
 async def test_where_tls_is_opened_by_who_is_not_trusted_pairing_says_who_it_is(
     tmp_path: Path, console: Console
 ) -> None:
-    identity, parsed = identity_in(tmp_path / "state"), tokens.parse(await token(console))
+    identity, text = identity_in(tmp_path / "state"), await token(console)
     async with inspecting(tmp_path / "company", console) as company:
         with pytest.raises(TlsOpenedError, match=r"certificate authority.*outer_trust"):
-            await pairing.pair(identity, replace(parsed, url=company.url).text())
+            await pairing.pair(identity, text, roads=FirstRoads(straight=Diverted(company.url)))
     assert identity.paired() is None
 
 
 async def test_a_setting_that_forbids_the_detour_is_kept_to(tmp_path: Path, console: Console) -> None:
-    identity, parsed = identity_in(tmp_path / "state"), tokens.parse(await token(console))
+    identity, text = identity_in(tmp_path / "state"), await token(console)
     async with inspecting(tmp_path / "company", console) as company:
-        roads = FirstRoads(fixed=Way.DIRECT, outer=tls.outward(company.trust))
+        roads = FirstRoads(Diverted(company.url), Way.DIRECT, tls.outward(company.trust))
         with pytest.raises(TlsOpenedError, match="forbids"):
-            await pairing.pair(identity, replace(parsed, url=company.url).text(), roads=roads)
+            await pairing.pair(identity, text, roads=roads)
         assert b"nested" not in company.seen
 
 

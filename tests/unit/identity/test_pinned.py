@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from aiohttp import web
 
 from gateway.appliance import pairing
 from gateway.appliance.identity import Identity
+from gateway.appliance.outward import FirstRoads
 from gateway.contract.problems import Problem
 from gateway.identity import keys, pinned, tls, tokens
 from gateway.identity.authority import Authority
@@ -22,6 +23,7 @@ from gateway.kit.answers import AnswerTooLargeError
 from gateway.kit.connector import Connector
 from gateway.kit.errors import GatewayError
 from tests.fakes.console import Console, running_console, token, trust
+from tests.fakes.roads import Diverted
 
 NOW = datetime.now(UTC)  # noqa: TID251 - the TLS library uses the machine's clock
 
@@ -90,16 +92,12 @@ def _kind(request: web.Request) -> dict[str, str]:
     return {"Content-Type": request.content_type} if request.can_read_body else {}
 
 
-async def token_leading_to(console: Console, url: str) -> str:
-    """Return a good token of the console, as it is when the way to the console leads over somebody else."""
-    return replace(tokens.parse(await token(console)), url=url).text()
-
-
-async def refused(identity: Identity, text: str) -> GatewayError:
+async def refused(identity: Identity, text: str, between: Between | None = None) -> GatewayError:
+    """Have a token refused, whose way to the console leads over somebody in between."""
+    roads = FirstRoads(straight=Diverted(between.url)) if between else None
     with pytest.raises(GatewayError) as caught:
-        await pairing.pair(identity, text)
+        await pairing.pair(identity, text, roads=roads)
     assert identity.paired() is None
-    assert not {one.name for one in identity.directory.iterdir()} & {"paired.json", "trust.pem", "tls.pem"}
     return caught.value
 
 
@@ -116,7 +114,7 @@ async def test_a_man_in_the_middle_who_appends_his_own_certificate_is_not_believ
     async with Between(tmp_path / "between", console).listening() as between:
         both = [authority_of(console), between.authority.root]
         between.authority_text = "".join(both if order == "real first" else reversed(both))
-        error = await refused(identity, await token_leading_to(console, between.url))
+        error = await refused(identity, await token(console), between)
     assert error.code == "console.pin_mismatch"
     assert between.received == [f"GET {PATH}"]
 
@@ -127,7 +125,7 @@ async def test_a_man_in_the_middle_who_shows_the_real_authority_is_not_spoken_to
 ) -> None:
     identity = Identity.open(files.make_private_directory(tmp_path / "state"))
     async with Between(tmp_path / "between", console).listening() as between:
-        error = await refused(identity, await token_leading_to(console, between.url))
+        error = await refused(identity, await token(console), between)
     assert error.code == "pairing.tls_opened"
     assert "certificate authority" in str(error.facts["issuer"])
     assert between.received == [f"GET {PATH}"]
@@ -138,7 +136,7 @@ async def test_with_a_wrong_pin_nothing_but_the_public_question_was_sent(tmp_pat
     identity = Identity.open(files.make_private_directory(tmp_path / "state"))
     async with Between(tmp_path / "between", console).listening() as between:
         between.authority_text = between.authority.root
-        error = await refused(identity, await token_leading_to(console, between.url))
+        error = await refused(identity, await token(console), between)
     assert error.code == "console.pin_mismatch"
     assert between.authority.pin.hex() in error.message
     assert between.received == [f"GET {PATH}"]
@@ -155,16 +153,34 @@ async def test_an_answer_with_another_authority_than_the_pinned_one_is_not_kept(
     between.authority = Authority.open(console.settings.state / "authority", now=NOW)
     stranger = Authority.open(files.make_private_directory(tmp_path / "stranger"), now=NOW)
     async with between.listening():
-        text = await token_leading_to(console, between.url)
+        text = await token(console)
         result = {
             "gateway_id": "0193a0a0-0000-7000-8000-000000000001",
             "gateway_name": "dc1",
             "certificate": "x",
+            "join": {"number": 1, "ticket": "00" * 32},
             "tunnel": "wss://127.0.0.1:1/",
+            "server_time": NOW.isoformat(),
         }
-        for other in (stranger.trust, authority_of(console) + stranger.trust, ""):
-            between.answers["/api/v1/pairing/finish"] = web.json_response(result | {"trust": other})
-            assert (await refused(identity, text)).code == "console.pin_mismatch"
+        for roots in ([stranger.root], [authority_of(console) + stranger.root], [""]):
+            answer = result | {"bundle": {"version": 1, "roots": roots}}
+            between.answers["/api/v1/pairing/finish"] = web.json_response(answer)
+            assert (await refused(identity, text, between)).code == "console.pin_mismatch"
+
+
+@pytest.mark.attack(3)
+async def test_who_has_a_certificate_of_the_consoles_authority_but_another_key_relays_in_vain(
+    tmp_path: Path, console: Console
+) -> None:
+    """The proof names the TLS key that was spoken with; the console knows its own."""
+    identity = Identity.open(files.make_private_directory(tmp_path / "state"))
+    between = Between(tmp_path / "between", console)
+    between.authority = Authority.open(console.settings.state / "authority", now=NOW)
+    async with between.listening():
+        error = await refused(identity, await token(console), between)
+    assert getattr(error, "problem").code == "pairing.proof_wrong"  # noqa: B009
+    assert between.received[-1] == "POST /api/v1/pairing/finish"
+    assert (await console.ask("GET", "/api/v1/gateways")).body["items"] == []
 
 
 async def test_the_pinned_console_is_believed_also_over_a_relay_that_changes_nothing(
@@ -174,10 +190,12 @@ async def test_the_pinned_console_is_believed_also_over_a_relay_that_changes_not
     identity = Identity.open(files.make_private_directory(tmp_path / "state"))
     between = Between(tmp_path / "between", console)
     between.authority = Authority.open(console.settings.state / "authority", now=NOW)
+    (between.directory / "server.key").write_bytes((console.settings.state / "server.key").read_bytes())
     async with between.listening():
-        paired = await pairing.pair(identity, await token_leading_to(console, between.url))
+        roads = FirstRoads(straight=Diverted(between.url))
+        paired = await pairing.pair(identity, await token(console), roads=roads)
     assert paired.gateway_name == "dc1"
-    assert (identity.directory / "trust.pem").read_text() == authority_of(console)
+    assert identity.member().trust.roots == [authority_of(console)]
 
 
 @pytest.mark.parametrize("count", [0, 2, 3])
@@ -236,7 +254,7 @@ async def test_an_answer_that_is_not_a_consoles_is_said_to_be_none(tmp_path: Pat
     between = Between(tmp_path / "between", console, answers={"/api/v1/pairing/start": body})
     between.authority = Authority.open(console.settings.state / "authority", now=NOW)
     async with between.listening():
-        error = await refused(identity, await token_leading_to(console, between.url))
+        error = await refused(identity, await token(console), between)
     assert error.code == "console.unreachable"
 
 
