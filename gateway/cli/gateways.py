@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import asking, tables, tokens, watching
+from gateway.cli import asking, identity, tables, tokens, watching
 from gateway.cli.arguments import (
     AccountOption,
     GatewayName,
@@ -24,6 +24,7 @@ from gateway.console.api.models import (
 )
 
 gateway_app = typer.Typer(help="Gateways: the appliances in your data centres.", no_args_is_help=True)
+identity.add_to(gateway_app)
 
 
 @gateway_app.command("list")

@@ -29,10 +29,10 @@ from gateway.console.api.models import (
 from gateway.contract.clusters import Machine
 from gateway.contract.inventory import Inventory
 
-GOOD = {"ended", "ready", "prepared", "connected", "succeeded", "open"}
-WHOLE = {"MACHINE", "NAME", "ADDRESS", "ID", "PHASE", "AT", "IN", "OUT", "SECONDS"}
+GOOD = {"active", "ended", "ready", "prepared", "connected", "succeeded", "open"}
+WHOLE = {"MACHINE", "NAME", "ADDRESS", "ID", "PHASE", "AT", "IN", "OUT", "SECONDS", "CONDITION", "SINCE"}
 """Columns that are never broken or cut for want of room."""
-BAD = {"failed", "refused", "disconnected", "revoked", "expired", "rejected"}
+BAD = {"failed", "refused", "disconnected", "revoked", "expired", "rejected", "quarantined"}
 
 
 class Output(StrEnum):
@@ -109,12 +109,36 @@ def machines(items: Iterable[Machine]) -> Table:
 
 def gateways(items: Iterable[GatewayView]) -> Table:
     """Return gateways as a table."""
-    table = _table("NAME", "STATUS", "ACCOUNTS", "VERSION", "LAST SEEN", "PROBLEM")
+    table = _table("NAME", "STATUS", "STANDING", "ACCOUNTS", "VERSION", "LAST SEEN", "PROBLEM")
     for one in items:
         seen = _moment(one.last_seen_at) if one.last_seen_at else "never"
-        problem = one.problem.message if one.problem else ""
-        _row(table, one.name, _state(one.status), ", ".join(one.accounts), one.software or "", seen, problem)
+        problem = one.problem.message if one.problem else ", ".join(about.type for about in one.conditions)
+        states = (_state(one.status), _state(one.standing))
+        _row(table, one.name, *states, ", ".join(one.accounts), one.software or "", seen, problem)
     return table
+
+
+def gateway(one: GatewayView) -> Group:
+    """Return who a gateway is, what it may do, and what is the matter with it."""
+    head = _pairs(
+        ("Gateway", one.name),
+        ("Id", str(one.id)),
+        ("Status", _state(one.status)),
+        ("Standing", _state(one.standing)),
+        ("Fingerprint", one.fingerprint),
+        ("Certificate", f"{one.certificate_serial} until {_moment(one.certificate_until)}"),
+        ("Epoch", str(one.epoch)),
+        ("Trust bundle", str(one.trust_version or "none")),
+        ("Version", one.software or ""),
+        ("Last seen", _moment(one.last_seen_at) if one.last_seen_at else "never"),
+        ("Problem", f"{one.problem.message} [{one.problem.code}]" if one.problem else ""),
+    )
+    if not one.conditions:
+        return Group(head)
+    table = _table("CONDITION", "SINCE", "WHAT IS THE CASE", "WHAT TO DO")
+    for about in one.conditions:
+        _row(table, about.type, _moment(about.since), about.message, about.remedy)
+    return Group(head, Text(), table)
 
 
 def removed(one: GatewayRemoved) -> Group:

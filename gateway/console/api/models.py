@@ -6,8 +6,9 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from gateway.console.records import AuditOutcome, CommandState
+from gateway.console.records import AuditOutcome, CommandState, Standing
 from gateway.contract.clusters import ClusterPhase, ClusterSpec, Machine
+from gateway.contract.conditions import Condition
 from gateway.contract.events import EventBody
 from gateway.contract.inventory import Inventory
 from gateway.contract.problems import Problem
@@ -148,12 +149,17 @@ class GatewayView(Report):
     id: UUID
     name: Name
     status: GatewayStatus
+    standing: Standing = Field(default=Standing.ACTIVE, description="what the console lets it do")
+    conditions: list[Condition] = Field(default_factory=list, description="what is the matter, and what to do about it")
     software: str | None = Field(default=None, description="the appliance's version")
     accounts: list[str] = Field(default_factory=list, description="names of the cloud accounts it knows")
     paired_at: AwareDatetime
     connected_since: AwareDatetime | None = None
     last_seen_at: AwareDatetime | None = None
     certificate_until: AwareDatetime = Field(description="when its certificate ends")
+    certificate_serial: str = Field(default="", description="its certificate's serial number, hexadecimal")
+    epoch: int = Field(default=1, description="grows by one when it is put back to an older state")
+    trust_version: int = Field(default=0, description="which trust bundle it keeps; 0 for none")
     fingerprint: str = Field(default="", description="six words that the appliance shows too: its device key's")
     problem: Problem | None = Field(default=None, description="why its last connection was refused")
 
@@ -162,6 +168,12 @@ class Gateways(Report):
     """Gateways by name."""
 
     items: list[GatewayView]
+
+
+class RevokeGateway(Wish):
+    """Why a gateway is revoked."""
+
+    reason: str = Field(default="", max_length=200, description="for whoever looks at it later")
 
 
 class TargetView(Report):
