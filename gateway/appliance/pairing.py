@@ -141,7 +141,7 @@ class _Applicant:
             raise self._opened("and what is inside of it is not the console either") from fault
 
     async def _over(self, road: Road) -> PairingResult:
-        connector = RoadConnector(tls.client(self.authority.trust), road)
+        connector = RoadConnector(tls.timeless(self.authority.trust), road)
         async with aiohttp.ClientSession(self.token.url, connector=connector, timeout=PATIENCE) as session:
             start = PairingStart(token_id=self.token.id, nonce=secrets.token_hex(32))
             challenge = await _ask(session, "start", start, PairingChallenge)

@@ -201,7 +201,7 @@ class Examination:
         learnt = await self._learn()
         if isinstance(learnt, Seen):
             return learnt
-        trust = tls.client(self._trust) if self._trust else None
+        trust = tls.timeless(self._trust) if self._trust else None
         places = [one for one in self.subject.places if not (one.tunnel and self.nested)]
         shown = [await self._shown(place, trust) for place in places]
         if trust is None:
@@ -321,7 +321,7 @@ class Examination:
 
     def _context(self) -> ssl.SSLContext:
         """Return whom to believe on the API's port: the console, or anybody; nothing secret is said there."""
-        return tls.client(self._trust) if self._trust and self._api_holds else talk.any_tls()
+        return tls.timeless(self._trust) if self._trust and self._api_holds else talk.any_tls()
 
 
 def _refusal(fault: GatewayError) -> findings.Finding:
