@@ -16,6 +16,7 @@ from gateway.appliance.link import Link
 from gateway.appliance.outward import FirstRoads
 from gateway.appliance.recovering import Recovery
 from gateway.appliance.renewal import Turnover
+from gateway.appliance.sealed import Sealed
 from gateway.appliance.settings import ApplianceSettings
 from gateway.appliance.targets import Targets
 from gateway.clouds import registry
@@ -45,7 +46,8 @@ async def run(settings: ApplianceSettings) -> None:
         paired = identity.paired() or await _pair(identity, settings)
         await asyncio.to_thread(_use_up, settings.token_file)
         await asyncio.to_thread(identity.tidy)
-        accounts, targets = Accounts(state / "accounts"), Targets(state / "targets")
+        sealed = await asyncio.to_thread(_sealed, state, identity, paired, clock)
+        accounts, targets = Accounts(state / "accounts", sealed), Targets(state / "targets")
         tools = Tools(registry.connect_by(accounts), AnsiblePlaybooks(clock=clock), state, settings.artifacts)
         async with (
             Journal.open(state / "journal.db", clock=clock) as journal,
@@ -64,6 +66,7 @@ async def run(settings: ApplianceSettings) -> None:
                 outward=roads,
                 turnover=turnover,
                 recovery=Recovery(identity, itself, roads=first_roads, clock=clock),
+                sealed=sealed,
             )
             first, cap = settings.reconnect_first, settings.reconnect_cap
             lines = DataLinks(identity, streams=service, outward=roads, turnover=turnover, clock=clock)
@@ -88,6 +91,10 @@ async def _once_welcomed(executor: Executor, link: Link, journal: Journal, clock
     if journal.open_commands():
         await supervise.first_of(link.greeted.wait(), clock.sleep(CONSOLE_FIRST))
     await executor.run()
+
+
+def _sealed(state: Path, identity: Identity, paired: Paired, clock: Clock) -> Sealed:
+    return Sealed.open(state, gateway=paired.gateway_id, device=identity.device(), clock=clock)
 
 
 def _hardware(identity: Identity) -> Hardware:

@@ -8,6 +8,7 @@
     accounts, targets ---> offers, when they have changed      offers
     certificate half over ---> renew, renewed                  renewal
     trust ---> identity (fsync) ---> trust kept                reader
+    accounts ---> sealed (fsync) ---> resealed, if they were   reader
     the console's time does not hold ---> hang up, call again  time
     another certificate ---> the next call, then hang up       turnover
 """
@@ -27,8 +28,10 @@ from gateway.appliance.greeting import ConversationError, Greeter, say
 from gateway.appliance.outward import Outward
 from gateway.appliance.recovering import Recovery
 from gateway.appliance.renewal import Renewal, Turnover
+from gateway.appliance.sealed import Sealed
 from gateway.commands.ledger import CommandChangedError
 from gateway.commands.outbox import Outbox
+from gateway.contract.accounts import SealedAccounts
 from gateway.contract.commands import Command
 from gateway.contract.identity import RenewalRefused, Renewed
 from gateway.contract.messages import (
@@ -102,6 +105,7 @@ class Link:
     outward: Outward
     turnover: Turnover
     recovery: Recovery
+    sealed: Sealed
     greeted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     """Set once the console has welcomed the appliance for the first time since its start."""
     _welcomed_at: float | None = field(default=None, init=False)
@@ -145,7 +149,7 @@ class Link:
         async with self._dialled() as channel:
             offers = await asyncio.to_thread(self.offers)
             asked = self.clock.monotonic()
-            welcome = await self.greeter.greet(channel, offers)
+            welcome = await self.greeter.greet(channel, offers, sealing_key=self.sealed.sealing_key())
             self._leave_others()
             self._welcomed_at = self.clock.monotonic()
             self.welcomed(welcome, asked=asked)
@@ -215,6 +219,8 @@ class _Conversation:
                 self.renewal.answered(message)
             case Trust(trust=bundle):
                 await self._trust(bundle)
+            case SealedAccounts():
+                await self._accounts(message)
             case Welcome():
                 raise ConversationError("the console welcomed this appliance twice")
 
@@ -224,6 +230,12 @@ class _Conversation:
         self.link.outward.trusting(known.roots)
         await say(self.channel, TrustKept(version=known.trust.version))
         log.info("trust kept", version=known.trust.version, roots=len(known.trust.roots))
+
+    async def _accounts(self, message: SealedAccounts) -> None:
+        """Keep the sealed accounts; what is said is on the disk."""
+        resealed = await self.link.sealed.take(message)
+        if resealed is not None:
+            await say(self.channel, resealed)
 
     async def _accept(self, message: Deliver) -> Accepted | Rejected:
         """Write the command down; what is answered is on the disk."""

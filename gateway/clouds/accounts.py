@@ -1,9 +1,13 @@
-"""This file is the cloud accounts an appliance knows: one private file each, never sent anywhere."""
+"""This file is the cloud accounts an appliance knows: its own, and those that came sealed through the console.
+
+Its own are a private file each, never sent anywhere. Those that came sealed are opened by somebody else, each time one
+is used. Of two with one name the appliance's own is meant: what its owner has put there stays what it is.
+"""
 
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
@@ -87,28 +91,53 @@ class CloudAccount(BaseModel):
     )
 
 
-class Accounts:
-    """The accounts in one directory of the appliance's state."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+class Opener(Protocol):
+    """Who has accounts that came sealed, and opens them."""
 
     def names(self) -> list[str]:
         """Return the accounts' names, sorted."""
+
+    def opened(self, name: str) -> bytes | None:
+        """Return the account of that name as `content_of` wrote it, or None. Raises GatewayError when it stays shut."""
+
+
+def content_of(account: CloudAccount) -> bytes:
+    """Return an account as it is kept and sealed, with its password."""
+    content = account.model_dump(mode="json") | {"password": account.password.get_secret_value()}
+    return json.dumps(content).encode()
+
+
+class Accounts:
+    """The accounts in one directory of the appliance's state, and those of `sealed`."""
+
+    def __init__(self, directory: Path, sealed: Opener | None = None) -> None:
+        self._directory = directory
+        self._sealed = sealed
+
+    def names(self) -> list[str]:
+        """Return the accounts' names, sorted."""
+        return sorted({*self.own(), *(self._sealed.names() if self._sealed else ())})
+
+    def own(self) -> list[str]:
+        """Return the names of those that were added here, sorted."""
         return sorted(path.stem for path in self._directory.glob("*.json"))
 
     def read(self, name: str) -> CloudAccount:
-        """Return one account. Raises AccountUnknownError, naming those that are there, or AccountUnreadableError."""
+        """Return one account, the appliance's own if there are two.
+
+        Raises AccountUnknownError, naming those that are there, AccountUnreadableError, or what the opener raises.
+        """
+        sealed = self._sealed.opened(name) if self._sealed and name not in self.own() else None
         try:
-            content = self._file(name).read_bytes()
+            content = sealed or self._file(name).read_bytes()
         except FileNotFoundError as fault:
             raise self._unknown(name) from fault
         try:
             return CloudAccount.model_validate_json(content)
         except ValidationError:
+            again = "pcg account create --replace" if sealed else "pcg appliance account add"
             raise AccountUnreadableError(
-                f"the file of cloud account {name!r} is damaged; add it again with: pcg appliance account add",
-                account=name,
+                f"the cloud account {name!r} is damaged; make it again with: {again}", account=name
             ) from None
 
     def write(self, name: str, account: CloudAccount) -> None:
@@ -116,8 +145,7 @@ class Accounts:
         if re.fullmatch(NAME_PATTERN, name) is None:
             raise AccountInvalidError(f"the name of an account cannot be {name!r}: {RULES[NAME_PATTERN]}", account=name)
         files.make_private_directory(self._directory)
-        content = account.model_dump(mode="json") | {"password": account.password.get_secret_value()}
-        files.write_whole(self._directory / f"{name}.json", json.dumps(content).encode())
+        files.write_whole(self._directory / f"{name}.json", content_of(account))
 
     def remove(self, name: str) -> None:
         """Forget an account. Raises AccountUnknownError, naming those that are there."""
@@ -125,7 +153,7 @@ class Accounts:
 
     def _file(self, name: str) -> Path:
         """Return the file of an account that is there; a name that leads out of the directory never is."""
-        if name not in self.names():
+        if name not in self.own():
             raise self._unknown(name)
         return self._directory / f"{name}.json"
 
@@ -133,6 +161,6 @@ class Accounts:
         known = ", ".join(self.names()) or "none"
         return AccountUnknownError(
             f"the appliance has no cloud account {name!r} (it has: {known}); "
-            "add it there with: pcg appliance account add",
+            "make it with pcg account create, or add it there with: pcg appliance account add",
             account=name,
         )

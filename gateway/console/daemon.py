@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from gateway.console import auth
+from gateway.console.accounts import Accounts
 from gateway.console.admission import Entrance
 from gateway.console.api.application import application
 from gateway.console.api.door import Runner, Site
@@ -116,6 +117,7 @@ async def running(settings: ConsoleSettings, *, clock: Clock) -> AsyncIterator[R
                 trusted=custody,
                 grant_key=grant_key.public_text,
                 clock=clock,
+                accounts=Accounts(store, bells, clock=clock),
             )
             relay = Relay(desk)
             streams = Streams(store, Sessions(entrance), grant_key, clock=clock)
@@ -180,6 +182,7 @@ def _rooms(
             clock=clock,
         ),
         rulings=Rulings(store, bells, clock=clock),
+        accounts=Accounts(store, bells, clock=clock),
         tokens=Tokens(store, url=reached.api, pins=lambda: authority.pins, clock=clock),
         confirming=Confirming(store, bells, clock=clock),
         doorkeeper=Doorkeeper(store, clock=clock),

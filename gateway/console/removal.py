@@ -8,7 +8,7 @@ from datetime import datetime
 
 from gateway.console.errors import GatewayInUseError, GatewayRemovedError
 from gateway.console.records import CommandState, ForgottenCluster, Gateway
-from gateway.console.store import clusters, commands, events, gateways
+from gateway.console.store import accounts, clusters, commands, events, gateways
 from gateway.console.store.events import Occurrence
 from gateway.console.store.scope import Within
 from gateway.contract.events import CommandEnded, CommandOutcome
@@ -34,6 +34,7 @@ async def remove(rows: Within, gateway: Gateway, *, now: datetime) -> list[Forgo
     forgotten = await clusters.behind(rows, gateway.id)
     for cluster in forgotten:
         await clusters.remove(rows, cluster.id)
+    await accounts.remove_all(rows, gateway.id)
     await gateways.remove(rows, gateway.id)
     return forgotten
 

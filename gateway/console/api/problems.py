@@ -3,12 +3,26 @@
 from aiohttp import web
 from pydantic import ValidationError
 
-from gateway.console import auth, confirming, enrolling, errors, limits, nested, pairing
+from gateway.console import (
+    accounts,
+    admission,
+    auth,
+    confirming,
+    enrolling,
+    errors,
+    limits,
+    nested,
+    pairing,
+    recovery,
+    renewal,
+    rulings,
+)
 from gateway.console.api import echoes, tunnels, watchers
 from gateway.console.store import database, reading
 from gateway.contract.problems import Fault, Problem, problem_of
 from gateway.identity import authority, challenge, keys
 from gateway.identity import pairing as conversation
+from gateway.identity import recovery as coming_back
 from gateway.kit.errors import GatewayError, Remedy
 
 CONTENT_TYPE = "application/problem+json"
@@ -75,6 +89,13 @@ class UpgradeMissingError(GatewayError):
 
 
 STATUS: dict[type[GatewayError], int] = {
+    accounts.SealedAccountChangedError: 409,
+    accounts.SealedAccountUnknownError: 404,
+    accounts.SealingKeyChangedError: 409,
+    accounts.SealingKeyMissingError: 409,
+    accounts.TooManyAccountsError: 409,
+    admission.GatewayQuarantinedError: 403,
+    admission.GatewayRevokedError: 403,
     auth.NotSignedInError: 401,
     authority.RequestRefusedError: 422,
     challenge.ChallengeStaleError: 409,
@@ -92,6 +113,7 @@ STATUS: dict[type[GatewayError], int] = {
     errors.GatewayAwayError: 503,
     errors.GatewayInUseError: 409,
     errors.GatewayNameTakenError: 409,
+    errors.GatewayNotActiveError: 409,
     errors.GatewayUnknownError: 404,
     errors.ProjectUnknownError: 404,
     errors.TargetUnknownError: 404,
@@ -104,6 +126,11 @@ STATUS: dict[type[GatewayError], int] = {
     pairing.PairingTokenRevokedError: 410,
     pairing.PairingTokenUnknownError: 404,
     enrolling.PairingTokenUsedError: 409,
+    coming_back.RecoveryProofWrongError: 403,
+    recovery.RecoveryNeedsApprovalError: 403,
+    renewal.ClonedError: 403,
+    renewal.JoinRefusedError: 403,
+    rulings.GatewayWasRevokedError: 409,
     EncodingUnknownError: 415,
     ExpectationUnknownError: 417,
     MethodUnknownError: 405,

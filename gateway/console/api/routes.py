@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar, get_args, get_type_hints
 from aiohttp import web
 from pydantic import BaseModel
 
+from gateway.console.accounts import Accounts
 from gateway.console.api.echoes import Echoes
 from gateway.console.api.tunnels import Tunnels
 from gateway.console.api.watchers import Watchers
@@ -49,6 +50,7 @@ class Rooms:
     rulings: Rulings
     tokens: Tokens
     confirming: Confirming
+    accounts: Accounts
     doorkeeper: Doorkeeper
     authority: Authority
     watchers: Watchers

@@ -1,11 +1,25 @@
 """This file is the API: the one table of its routes."""
 
-from gateway.console import confirming, enrolling, errors, limits, nested, pairing
+from gateway.console import (
+    accounts,
+    admission,
+    confirming,
+    enrolling,
+    errors,
+    limits,
+    nested,
+    pairing,
+    recovery,
+    renewal,
+    rulings,
+)
+from gateway.console.api import accounts as accounts_api
 from gateway.console.api import authority as authority_api
-from gateway.console.api import echo, echoes, enrolment, handlers, nest, problems, streams, tunnel, tunnels
+from gateway.console.api import echo, echoes, enrolment, handlers, identity, nest, problems, streams, tunnel, tunnels
 from gateway.console.api.routes import Route
 from gateway.identity import authority, challenge, keys
 from gateway.identity import pairing as conversation
+from gateway.identity import recovery as coming_back
 
 TOKEN_ERRORS = (
     pairing.PairingTokenUnknownError,
@@ -23,6 +37,19 @@ FINISH_ERRORS = (
     keys.KeyUnreadableError,
     authority.RequestRefusedError,
 )
+RECOVERY_ERRORS = (
+    errors.GatewayUnknownError,
+    limits.TooOftenError,
+    challenge.ChallengeStaleError,
+    coming_back.RecoveryProofWrongError,
+    authority.RequestRefusedError,
+    admission.GatewayRevokedError,
+    admission.GatewayQuarantinedError,
+    renewal.JoinRefusedError,
+    renewal.ClonedError,
+    recovery.RecoveryNeedsApprovalError,
+)
+RULING_ERRORS = (errors.GatewayUnknownError, rulings.GatewayWasRevokedError)
 APPLY_ERRORS = (
     errors.GatewayUnknownError,
     errors.ClusterBeingDeletedError,
@@ -32,6 +59,7 @@ APPLY_ERRORS = (
 
 
 GATEWAY = "/api/v1/gateways/{name}"
+ACCOUNTS = GATEWAY + "/accounts"
 PROJECT = "/api/v1/projects/{project}"
 CLUSTER = PROJECT + "/clusters/{name}"
 TOKENS = "/api/v1/registration-tokens"
@@ -43,6 +71,22 @@ TABLE = (
     Route("POST", "/api/v1/pairing/start", "startPairing", handlers.start_pairing, public=True, errors=TOKEN_ERRORS),
     Route(
         "POST", "/api/v1/pairing/finish", "finishPairing", handlers.finish_pairing, public=True, errors=FINISH_ERRORS
+    ),
+    Route(
+        "POST",
+        "/api/v1/recovery/start",
+        "startRecovery",
+        identity.start_recovery,
+        public=True,
+        errors=RECOVERY_ERRORS[:2],
+    ),
+    Route(
+        "POST",
+        "/api/v1/recovery/finish",
+        "finishRecovery",
+        identity.finish_recovery,
+        public=True,
+        errors=RECOVERY_ERRORS,
     ),
     Route(
         "GET",
@@ -100,6 +144,9 @@ TABLE = (
         enrolment.confirm,
         errors=(errors.GatewayUnknownError, confirming.WordsDifferError, confirming.NothingToConfirmError),
     ),
+    Route("POST", GATEWAY + "/revoke", "revokeGateway", identity.revoke, errors=(errors.GatewayUnknownError,)),
+    Route("POST", GATEWAY + "/release", "releaseGateway", identity.release, errors=RULING_ERRORS),
+    Route("POST", GATEWAY + "/approve-recovery", "approveRecovery", identity.approve_recovery, errors=RULING_ERRORS),
     Route("GET", "/api/v1/gateways", "listGateways", handlers.list_gateways),
     Route("GET", GATEWAY, "showGateway", handlers.show_gateway, errors=(errors.GatewayUnknownError,)),
     Route("GET", GATEWAY + "/targets", "listTargets", handlers.list_targets, errors=(errors.GatewayUnknownError,)),
@@ -126,6 +173,43 @@ TABLE = (
         handlers.read_inventory,
         status=202,
         errors=(errors.GatewayUnknownError,),
+    ),
+    Route("GET", ACCOUNTS, "listSealedAccounts", accounts_api.list_accounts, errors=(errors.GatewayUnknownError,)),
+    Route(
+        "GET",
+        GATEWAY + "/sealing-key",
+        "showSealingKey",
+        accounts_api.show_sealing_key,
+        errors=(errors.GatewayUnknownError, accounts.SealingKeyMissingError),
+    ),
+    Route(
+        "POST",
+        GATEWAY + "/sealing-key/rotation",
+        "rotateSealingKey",
+        accounts_api.rotate_key,
+        status=202,
+        errors=(errors.GatewayUnknownError, accounts.SealingKeyMissingError),
+    ),
+    Route(
+        "PUT",
+        ACCOUNTS + "/{account}",
+        "putSealedAccount",
+        accounts_api.put_account,
+        errors=(
+            errors.GatewayUnknownError,
+            accounts.SealedAccountChangedError,
+            accounts.SealingKeyChangedError,
+            accounts.SealingKeyMissingError,
+            accounts.TooManyAccountsError,
+        ),
+    ),
+    Route(
+        "DELETE",
+        ACCOUNTS + "/{account}",
+        "deleteSealedAccount",
+        accounts_api.delete_account,
+        status=204,
+        errors=(errors.GatewayUnknownError, accounts.SealedAccountUnknownError),
     ),
     Route("GET", PROJECT + "/clusters", "listClusters", handlers.list_clusters),
     Route("GET", CLUSTER, "showCluster", handlers.show_cluster, errors=(errors.ClusterUnknownError,)),

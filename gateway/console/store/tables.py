@@ -138,6 +138,8 @@ gateways = Table(
     Column("system_uuid", Uuid),
     Column("trust_version", Integer, nullable=False, server_default="0"),
     Column("sealing_key", DOCUMENT),
+    # The id of the sealing key that a person wishes to be replaced; over when the gateway has another.
+    Column("sealing_unwanted", String(64)),
     # Recoveries from before do not count against the budget.
     Column("recoveries_forgiven_at", Instant),
     Column("paired_at", Instant, nullable=False),

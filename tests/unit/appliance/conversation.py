@@ -19,6 +19,7 @@ from gateway.appliance.link import Link
 from gateway.appliance.outward import Choice, FirstRoads, Outward, Way
 from gateway.appliance.recovering import Recovery
 from gateway.appliance.renewal import Turnover
+from gateway.appliance.sealed import Sealed
 from gateway.commands.journal import Journal
 from gateway.contract.commands import Command
 from gateway.contract.events import Event
@@ -190,6 +191,7 @@ class Conversation:
     identity: Identity
     time: ConsoleTime
     turnover: Turnover
+    sealed: Sealed
     welcomes: list[Welcome] = field(default_factory=list)
 
     async def called(self) -> Talk:
@@ -217,7 +219,8 @@ async def conversation(
         identity = Identity.open(state)
         console.pair(identity)
         itself, turnover = Self(boot_id or uuid4(), machine or Hardware()), Turnover()
-        talks = Conversation(console, journal, clock, identity, ConsoleTime(clock), turnover)
+        sealed = Sealed.open(state, gateway=identity.member().gateway_id, device=identity.device(), clock=clock)
+        talks = Conversation(console, journal, clock, identity, ConsoleTime(clock), turnover, sealed)
         link = Link(
             Greeter(identity, journal, itself),
             clock=clock,
@@ -227,6 +230,7 @@ async def conversation(
             outward=STRAIGHT,
             turnover=turnover,
             recovery=Recovery(identity, itself, roads=FirstRoads, clock=clock),
+            sealed=sealed,
         )
         async with supervise.running(link=link.run(first=0.01, cap=0.01)):
             yield talks

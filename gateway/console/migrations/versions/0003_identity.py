@@ -25,6 +25,7 @@ ON_GATEWAYS: tuple[sa.Column[Any], ...] = (
     sa.Column("system_uuid", sa.Uuid()),
     sa.Column("trust_version", sa.Integer(), nullable=False, server_default="0"),
     sa.Column("sealing_key", sa.JSON(none_as_null=True)),
+    sa.Column("sealing_unwanted", sa.String(length=64)),
     sa.Column("recoveries_forgiven_at", sa.DateTime(timezone=True)),
 )
 
