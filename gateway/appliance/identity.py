@@ -240,7 +240,7 @@ class Identity:
             used = known.certificate
             _remove_others(self.directory / "certificates", {used, used + 1, used + 2})
             _remove_others(self.directory / "devices", {known.device, known.device + 1})
-            for torn in self.directory.glob(f".{JOINED}.*"):
+            for torn in self.directory.rglob(".*"):  # what a cut has left of a file that was being written
                 torn.unlink(missing_ok=True)
 
     def _change(self, **update: object) -> Joined:

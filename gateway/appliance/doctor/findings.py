@@ -233,20 +233,23 @@ CERTIFICATE_ACCEPTED = Finding("certificate.accepted", Verdict.OK, "the console 
 CERTIFICATE_EXPIRES = Finding(
     "certificate.expires_soon",
     Verdict.WARNING,
-    "this appliance's certificate ends within 30 days",
-    "have it renewed: pair again before the day it ends",
+    "this appliance's certificate ends within two days and should have been renewed by now",
+    "look at the running appliance's log for why the console does not renew it; one that is stopped need only be "
+    "started",
 )
 CERTIFICATE_EXPIRED = Finding(
     "certificate.expired",
     Verdict.FAILED,
-    "this appliance's certificate has ended, or its clock is wrong",
-    "look at the clock; if it is right, pair again with a new registration token",
+    "this appliance's certificate has ended",
+    "start the appliance: it comes back by itself, also after years; if it does not, its log and `pcg gateway show` on "
+    "the console say what a person has to do",
 )
 CERTIFICATE_REFUSED = Finding(
     "certificate.refused",
     Verdict.FAILED,
     "the console does not take this appliance's certificate",
-    "look whether the gateway was removed from the console, and pair again with a new registration token",
+    "look at `pcg gateway show` on the console; a gateway that was removed or revoked is paired again with a new "
+    "registration token, and otherwise a running appliance comes back by itself",
 )
 CERTIFICATE_UNREADABLE = Finding(
     "certificate.unreadable",
@@ -316,8 +319,8 @@ CLOCK_OFF = Finding(
 CLOCK_WRONG = Finding(
     "clock.wrong",
     Verdict.FAILED,
-    "this appliance's clock is more than a minute off the console's: certificates may not hold (grants "
-    "go by the console's clock alone)",
+    "this appliance's clock is more than a minute off the console's: certificates of others, such as vCenter's, may "
+    "not hold, and logs are wrong (the tunnel goes by the console's clock alone)",
     "set up NTP (chrony or systemd-timesyncd) on the one that is wrong",
 )
 CLOCK_UNKNOWN = Finding(

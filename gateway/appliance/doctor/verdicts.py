@@ -9,7 +9,8 @@ from gateway.appliance.doctor.findings import Finding, Seen
 
 TOLERATED_OFFSET = 5.0
 LARGEST_OFFSET = 60.0
-EXPIRY_NOTICE = timedelta(days=30)
+EXPIRY_NOTICE = timedelta(days=2)
+"""A certificate that has less left was to be renewed a day ago at least: half of its seven days, or a bit more."""
 SPOKEN_EVERY = 20.0
 """Seconds: the tunnel's 15 seconds of quiet, and something for a slow answer."""
 SLOW = 1_000_000.0
@@ -137,18 +138,18 @@ def unjudged(shown: list[Shown], *, pin: str) -> Seen:
 def certificate(status: int | None, alert: str, *, until: datetime, now: datetime) -> Seen:
     """Judge how the tunnel's port answers a caller that shows the appliance's certificate.
 
-    `status` is that of an HTTP answer, whatever it says: without the certificate there would be none. `alert` is
-    what TLS said instead.
+    `status` is that of an HTTP answer, whatever it says: without the certificate there would be none, also when this
+    machine's clock thinks that it has ended. `alert` is what TLS said instead.
     """
     seen = f"valid until {until:%Y-%m-%d %H:%M} UTC"
     facts: findings.Facts = {"not_after": until.isoformat()}
-    if until <= now:
+    if status is None and until <= now:
         return Seen(findings.CERTIFICATE_EXPIRED, seen, facts)
     if status is None and any(word in alert.upper().replace(" ", "_") for word in REFUSING):
         return Seen(findings.CERTIFICATE_REFUSED, f"the console says {alert}; {seen}", facts)
     if status is None:
         return Seen(findings.CERTIFICATE_CUT, f"{alert or 'no answer'}; {seen}", facts)
-    if until - now < EXPIRY_NOTICE:
+    if timedelta(0) < until - now < EXPIRY_NOTICE:
         return Seen(findings.CERTIFICATE_EXPIRES, seen, facts)
     return Seen(findings.CERTIFICATE_ACCEPTED, seen, facts)
 

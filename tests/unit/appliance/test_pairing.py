@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.appliance import pairing
 from gateway.appliance.identity import Identity, Paired
-from gateway.appliance.pairing import AlreadyPairedError, PairingRefusedError
+from gateway.appliance.pairing import AlreadyPairedError, PairingRefusedError, TokenForOtherError
 from gateway.console.limits import Buckets
+from gateway.console.store import gateways as gateways_of
+from gateway.contract.identity import Hardware
 from gateway.contract.messages import MESSAGE_LIMIT
-from gateway.identity import tokens
+from gateway.identity import tokens, words
 from gateway.kit import files
 from gateway.tunnel.dialer import dial
 from tests.fakes.console import Console, finish, running_console, token
@@ -33,27 +36,58 @@ async def gateways(console: Console) -> list[str]:
     return [one["name"] for one in (await console.ask("GET", "/api/v1/gateways")).body["items"]]
 
 
+async def repair_token(console: Console, name: str = "dc1") -> str:
+    said = await console.ask("POST", f"/api/v1/gateways/{name}/repair-token", {})
+    return str(said.body["token"])
+
+
+async def connects(identity: Identity, paired: Paired) -> bool:
+    """Tell whether the identity opens the tunnel's TLS."""
+    async with dial(paired.tunnel, tls=identity.tls(), message_limit=MESSAGE_LIMIT):
+        return True
+
+
 async def test_what_pairing_brought_opens_the_tunnel(tmp_path: Path, console: Console) -> None:
     identity = identity_in(tmp_path / "state")
     paired = await pairing.pair(identity, await token(console))
     assert identity.paired() == paired
-    async with dial(paired.tunnel, tls=identity.tls(), message_limit=MESSAGE_LIMIT):
-        pass
+    assert await connects(identity, paired)
+
+
+async def test_what_pairing_brought_is_kept_whole(tmp_path: Path, console: Console) -> None:
+    identity, system = identity_in(tmp_path / "state"), uuid4()
+    await pairing.pair(identity, await token(console), machine=Hardware(system_uuid=system))
+    kept = identity.member()
+    async with console.store() as store, store.reading(await console.scope()) as rows:
+        known = await gateways_of.named(rows, "dc1")
+    assert (kept.gateway_id, kept.trust.version, kept.join.number) == (known.id, known.trust_version, 1)
+    assert kept.told is not None
+    assert known.system_uuid == system
+
+
+async def test_both_ends_show_the_same_six_words(tmp_path: Path, console: Console) -> None:
+    identity = identity_in(tmp_path / "state")
+    with capture_logs() as said:
+        await pairing.pair(identity, await token(console))
+    (told,) = [one["fingerprint"] for one in said if one["event"] == "paired"]
+    shown = (await console.ask("GET", "/api/v1/gateways/dc1")).body["fingerprint"]
+    assert shown == told == words.fingerprint(identity.device().public_pem)
 
 
 @pytest.mark.attack(1)
-async def test_of_twenty_appliances_that_race_for_one_token_exactly_one_is_paired(
+async def test_of_fifty_appliances_that_race_for_one_token_exactly_one_is_paired(
     tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = await token(console)
     # the console counts starts of one token; the race is about what happens behind that door
     monkeypatch.setattr(Buckets, "take", lambda *_args, **_named: None)
-    racers = [identity_in(tmp_path / f"state-{number}") for number in range(20)]
+    racers = [identity_in(tmp_path / f"state-{number}") for number in range(50)]
 
     async def race(identity: Identity) -> Paired | None:
         try:
             return await pairing.pair(identity, text)
-        except PairingRefusedError:
+        except PairingRefusedError as fault:
+            assert fault.problem.code == "pairing.token_used"
             return None
 
     async with asyncio.TaskGroup() as group:
@@ -64,27 +98,39 @@ async def test_of_twenty_appliances_that_race_for_one_token_exactly_one_is_paire
     assert await gateways(console) == ["dc1"]
 
 
-@pytest.mark.parametrize("cut_at", ["tls.pem", "trust.pem", "paired.json"])
-async def test_pairing_cut_between_the_answer_and_the_disk_is_repeated_with_the_same_token(
-    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch, cut_at: str
-) -> None:
-    text, write = await token(console), files.write_whole
+CUTS = ["device.key", "tls.key", "request.pem", "tls.pem", "joined.json"]
+"""Every file that pairing writes, in that order."""
+
+
+def cut_power_at(name: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have the power cut when a file of that name is about to be written; return the names written until then."""
+    write, written = files.write_whole, list[str]()
 
     def cutting(path: Path, content: bytes, *, mode: int = files.PRIVATE_FILE) -> None:
-        if path.name == cut_at:
+        if path.name == name:
             raise PowerCutError
+        written.append(path.name)
         write(path, content, mode=mode)
 
+    monkeypatch.setattr(files, "write_whole", cutting)
+    return written
+
+
+@pytest.mark.parametrize("cut_at", CUTS)
+async def test_pairing_cut_anywhere_is_repeated_with_the_same_token(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch, cut_at: str
+) -> None:
+    text = await token(console)
     with monkeypatch.context() as patched:
-        patched.setattr(files, "write_whole", cutting)
-        with suppress(PowerCutError):
+        written = cut_power_at(cut_at, patched)
+        with pytest.raises(PowerCutError):
             await pairing.pair(identity_in(tmp_path / "state"), text)
+    assert written == CUTS[: CUTS.index(cut_at)]
     identity = identity_in(tmp_path / "state")
     assert identity.paired() is None
     paired = await pairing.pair(identity, text)
     assert await gateways(console) == ["dc1"]
-    async with dial(paired.tunnel, tls=identity.tls(), message_limit=MESSAGE_LIMIT):
-        pass
+    assert await connects(identity, paired)
 
 
 async def test_an_answer_that_was_lost_is_given_again_to_the_same_device(tmp_path: Path, console: Console) -> None:
@@ -102,3 +148,96 @@ async def test_an_appliance_that_is_paired_does_not_use_a_second_token_up(tmp_pa
         await pairing.pair(identity, second)
     assert identity.paired() == paired
     assert (await pairing.pair(identity_in(tmp_path / "other"), second)).gateway_name == "dc2"
+
+
+# -- pairing anew
+
+
+async def test_a_paired_appliance_takes_a_repair_token_and_gets_another_device_key(
+    tmp_path: Path, console: Console
+) -> None:
+    identity = identity_in(tmp_path / "state")
+    before = await pairing.pair(identity, await token(console))
+    old = identity.device().public_pem
+    after = await pairing.pair(identity, await repair_token(console))
+    assert (after.gateway_id, after.gateway_name) == (before.gateway_id, before.gateway_name)
+    assert identity.device().public_pem != old
+    assert identity.member().join.number == 2
+    assert await connects(identity, after)
+    assert await gateways(console) == ["dc1"]
+
+
+async def test_a_new_appliance_takes_the_place_of_one_that_is_lost(tmp_path: Path, console: Console) -> None:
+    lost = await pairing.pair(identity_in(tmp_path / "lost"), await token(console))
+    found = await pairing.pair(identity_in(tmp_path / "new"), await repair_token(console))
+    assert found.gateway_id == lost.gateway_id
+
+
+@pytest.mark.parametrize("cut_at", CUTS)
+async def test_pairing_anew_cut_anywhere_leaves_the_old_identity_whole_or_the_new_one(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch, cut_at: str
+) -> None:
+    identity = identity_in(tmp_path / "state")
+    before = await pairing.pair(identity, await token(console))
+    old, text = identity.device().public_pem, await repair_token(console)
+    with monkeypatch.context() as patched:
+        cut_power_at(cut_at, patched)
+        with pytest.raises(PowerCutError):
+            await pairing.pair(identity_in(tmp_path / "state"), text)
+    identity = identity_in(tmp_path / "state")
+    assert (identity.paired(), identity.device().public_pem) == (before, old)
+    identity.tls()
+    after = await pairing.pair(identity, text)
+    assert after.gateway_id == before.gateway_id
+    assert identity.device().public_pem != old
+    assert await connects(identity, after)
+
+
+async def test_a_repair_token_given_twice_changes_nothing_more_and_raises_no_alert(
+    tmp_path: Path, console: Console
+) -> None:
+    identity = identity_in(tmp_path / "state")
+    await pairing.pair(identity, await token(console))
+    text = await repair_token(console)
+    once = await pairing.pair(identity, text)
+    key = identity.device().public_pem
+    assert await pairing.pair(identity, text) == once
+    assert identity.device().public_pem == key
+    async with console.store() as store, store.reading(await console.scope()) as rows:
+        assert (await gateways_of.named(rows, "dc1")).conditions == ()
+
+
+async def test_a_repair_token_of_another_gateway_is_refused_before_it_is_used_up(
+    tmp_path: Path, console: Console
+) -> None:
+    one, other = identity_in(tmp_path / "one"), identity_in(tmp_path / "other")
+    first = await pairing.pair(one, await token(console, "dc1"))
+    await pairing.pair(other, await token(console, "dc2"))
+    text = await repair_token(console, "dc2")
+    with pytest.raises(TokenForOtherError, match="is dc1"):
+        await pairing.pair(one, text)
+    assert one.paired() == first
+    assert (await pairing.pair(other, text)).gateway_name == "dc2"
+
+
+async def test_a_repair_token_of_another_console_is_refused(tmp_path: Path, console: Console) -> None:
+    identity = identity_in(tmp_path / "state")
+    paired = await pairing.pair(identity, await token(console))
+    async with running_console(tmp_path / "stranger") as stranger:
+        await pairing.pair(identity_in(tmp_path / "theirs"), await token(stranger))
+        with pytest.raises(AlreadyPairedError):
+            await pairing.pair(identity, await repair_token(stranger))
+    assert identity.paired() == paired
+
+
+async def test_pairing_anew_touches_nothing_but_the_identity(tmp_path: Path, console: Console) -> None:
+    state = files.make_private_directory(tmp_path / "state")
+    identity = Identity.open(state)
+    await pairing.pair(identity, await token(console))
+    for name in ("journal.db", "audit.log"):
+        (state / name).write_text(name)
+    for name in ("accounts", "targets"):
+        (state / name).mkdir()
+    await pairing.pair(identity, await repair_token(console))
+    assert sorted(one.name for one in state.iterdir()) == ["accounts", "audit.log", "identity", "journal.db", "targets"]
+    assert (state / "journal.db").read_text() == "journal.db"

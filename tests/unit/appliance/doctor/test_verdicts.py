@@ -61,8 +61,10 @@ def test_only_a_cut_that_comes_before_the_tunnel_would_speak_is_a_failure(
     [
         (400, "", 300, "certificate.accepted"),
         (503, "", 300, "certificate.accepted"),
-        (400, "", 29, "certificate.expires_soon"),
-        (400, "", 0, "certificate.expired"),
+        (400, "", 3, "certificate.accepted"),
+        (400, "", 1, "certificate.expires_soon"),
+        (400, "", -3650, "certificate.accepted"),
+        (None, "the connection ended without an answer", -1, "certificate.expired"),
         (None, "tlsv1 alert unknown ca", 300, "certificate.refused"),
         (None, "sslv3 alert certificate expired", 300, "certificate.refused"),
         (None, "the connection ended without an answer", 300, "certificate.cut"),
