@@ -22,6 +22,7 @@ from gateway.tunnel import dataline, handshake
 from gateway.tunnel.calling import CLOSE_LIMIT, OPEN_LIMIT
 from gateway.tunnel.channel import SUBPROTOCOL, Channel
 from gateway.tunnel.dataline import DataEnd
+from gateway.tunnel.frames import ProtocolBrokenError
 from gateway.tunnel.handshake import SharedConnection
 from gateway.tunnel.roads import tune
 
@@ -30,6 +31,8 @@ MOST_OF_ONE = 8
 """Of one certificate: an appliance that comes back opens five at once, commands and four data sessions."""
 HANDSHAKE_LIMIT = 10.0
 """Seconds that TLS may take to come about."""
+BARRED = 10.0
+"""Seconds in which a certificate is not let in whose session broke the protocol: else a flood would only call again."""
 SOONEST, LATEST = 5, 30
 """Seconds between which a caller that is sent away is asked to call again."""
 
@@ -46,11 +49,20 @@ class Lobby:
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     on_caller: Callable[[tuple[str, int]], None] | None = None
     draw: Callable[[], float] = field(default_factory=lambda: random.SystemRandom().random)
+    barred_for: float = BARRED
+    _barred: dict[bytes, float] = field(default_factory=dict)
     _waiting: dict[ServerConnection, bytes] = field(default_factory=dict)
     _each: "Counter[bytes]" = field(default_factory=Counter)
 
-    def enters(self, connection: ServerConnection, certificate: bytes) -> bool:
-        """Take note of a caller; False when enough with its certificate wait already."""
+    def bars(self, certificate: bytes, now: float) -> None:
+        """Let nobody in with that certificate for a moment."""
+        self._barred = {one: until for one, until in self._barred.items() if until > now}
+        self._barred[certificate] = now + self.barred_for
+
+    def enters(self, connection: ServerConnection, certificate: bytes, now: float) -> bool:
+        """Take note of a caller; False when it is barred, or enough with its certificate wait already."""
+        if self._barred.get(certificate, now) > now:
+            return False
         if self._each[certificate] >= MOST_OF_ONE:
             return False
         self._each[certificate] += 1
@@ -87,7 +99,7 @@ class _Caller(SharedConnection):
     is_let_in = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not self.lobby.enters(self, _certificate(transport)):
+        if not self.lobby.enters(self, _certificate(transport), self.loop.time()):
             cast("asyncio.Transport", transport).abort()
             return
         self.is_let_in = True
@@ -143,7 +155,10 @@ async def accepting(
         assert isinstance(connection, SharedConnection)  # noqa: S101 - it is what create_connection made
         if connection.is_data and data is not None:
             hall.leaves(connection)
-            await dataline.take(connection, data)
+            certificate = _certificate(connection.transport)
+            why = await dataline.take(connection, data)
+            if isinstance(why, ProtocolBrokenError):
+                hall.bars(certificate, connection.loop.time())
             return
         channel = Channel(connection, on_first_send=lambda: hall.leaves(connection))
         try:

@@ -16,11 +16,20 @@ class Bucket:
         """Put tokens in that work has earned; they do not overflow."""
         self._tokens = min(self._depth, self._tokens + tokens)
 
-    def take(self, now: float) -> bool:
-        """Take one token; False when there is none."""
+    def owe(self, tokens: float, now: float) -> float:
+        """Take tokens, there or not; return the seconds until none are owed any more."""
+        self._fill(now)
+        self._tokens -= tokens
+        return max(0.0, -self._tokens / self._rate)
+
+    def _fill(self, now: float) -> None:
         if now > self._at:
             self._tokens = min(self._depth, self._tokens + (now - self._at) * self._rate)
             self._at = now
+
+    def take(self, now: float) -> bool:
+        """Take one token; False when there is none."""
+        self._fill(now)
         if self._tokens < 1.0:
             return False
         self._tokens -= 1.0

@@ -26,6 +26,9 @@ class Carrier(Protocol):
     def send(self, pieces: list[Bytes]) -> None:
         """Send one binary message made of these pieces."""
 
+    def rest(self, seconds: float) -> None:
+        """Take nothing from the network for so long; what is read already still comes."""
+
     def close(self, code: int, reason: str = "") -> None:
         """Say good-bye with a close code of RFC 6455 and close soon after; safe to call twice."""
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from websockets.exceptions import InvalidHandshake, InvalidURI
 from websockets.uri import parse_uri
 
+from gateway.kit.errors import GatewayError
 from gateway.tunnel import liveness
 from gateway.tunnel import session as sessions
 from gateway.tunnel.calling import OPEN_LIMIT, named
@@ -80,9 +81,13 @@ async def _dialled(url: str, tls: ssl.SSLContext, road: Road, headers: Mapping[s
         raise
 
 
-async def take(connection: SharedConnection, end: DataEnd) -> None:
-    """Run a data session on a connection of the server until `end.on_session` returns or the session is over."""
+async def take(connection: SharedConnection, end: DataEnd) -> GatewayError:
+    """Run a data session on a connection of the server until `end.on_session` returns or the session is over.
+
+    Returns why it ended.
+    """
     path = connection.request.path if connection.request is not None else ""
     carrier = connection.take_over()
     async with sessions.running(carrier, dialler=False, on_stream=end.on_stream, limits=end.limits) as session:
         await end.on_session(session, path)
+    return await session.closed()

@@ -15,9 +15,13 @@ from gateway.tunnel.frames import Bytes
 from gateway.tunnel.roads import tune
 from gateway.tunnel.websocket import CLOSE, PING, Control, Reader, WebSocketBrokenError, Writer
 
+KINDLY = (websocket.NORMAL, 1001)
+"""Close codes that blame nobody: what is under way is read to its end, and the peer's good-bye with it."""
 WRITE_HIGH, WRITE_LOW = 256 * 1024, 64 * 1024
 GOODBYE_LIMIT = 5.0
 PINGS_PER_SECOND = 10.0
+IGNORED = 1024 * 1024
+"""Bytes that a peer which broke the rules may still send unread; then nothing more is taken off the network."""
 
 
 class Engine(asyncio.BufferedProtocol):
@@ -34,6 +38,9 @@ class Engine(asyncio.BufferedProtocol):
         self._goodbye: asyncio.TimerHandle | None = None
         self._said = ""
         self._closing = False
+        self._may_still_send: int | None = None
+        self._deaf = False
+        self._resting: asyncio.TimerHandle | None = None
         self._writable = True
         self._owed_pong: bytes | None = None
         self._already = already
@@ -75,11 +82,24 @@ class Engine(asyncio.BufferedProtocol):
         if not self._closing:
             self._transport.write(self._writer.message(pieces))
 
+    def rest(self, seconds: float) -> None:
+        """Read nothing for so long."""
+        if self._resting is None and not self._closing:
+            self._transport.pause_reading()
+            self._resting = self._loop.call_later(seconds, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = None
+        if not self._deaf and not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame; the connection is cut when the peer answers, or GOODBYE_LIMIT later."""
         if self._closing:
             return
         self._closing = True
+        if code not in KINDLY:
+            self._may_still_send = IGNORED
         self._said = self._said or reason
         self._transport.write(self._writer.close(code, reason))
         self._goodbye = self._loop.call_later(GOODBYE_LIMIT, self._transport.abort)
@@ -98,6 +118,7 @@ class Engine(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes have come."""
         self._heard()
+        self._ignore(nbytes)
         try:
             self._reader.filled(nbytes)
         except WebSocketBrokenError as fault:
@@ -106,6 +127,7 @@ class Engine(asyncio.BufferedProtocol):
     def fed(self, data: bytes) -> None:
         """Bytes have come another way than through the buffer."""
         self._heard()
+        self._ignore(len(data))
         try:
             self._reader.feed(data)
         except WebSocketBrokenError as fault:
@@ -128,13 +150,22 @@ class Engine(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is closed."""
         self._closing = True
-        if self._goodbye is not None:
-            self._goodbye.cancel()
+        for timer in (self._goodbye, self._resting):
+            if timer is not None:
+                timer.cancel()
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.lost(self._said or (str(exc) if exc else "the connection was cut"))
         if self.after_lost is not None:
             self.after_lost(exc)
+
+    def _ignore(self, size: int) -> None:
+        """Stop reading what a peer that broke the rules pours in: to decrypt it would cost as much as to obey."""
+        if self._may_still_send is not None:
+            self._may_still_send -= size
+            if self._may_still_send < 0:
+                self._may_still_send, self._deaf = None, True
+                self._transport.pause_reading()
 
     def _heard(self) -> None:
         """Any byte is a sign of life: a large message takes a slow link longer than a peer may be silent."""

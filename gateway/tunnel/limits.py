@@ -13,6 +13,8 @@ BULK_FRAME = MESSAGE - 12
 """With its header it fills a message."""
 LARGEST_MESSAGE = MIB
 PREAMBLE, REPLY = 4096, 1024
+SMALL_FRAME = 1024
+"""Bytes of data below which a frame costs for what it is, and not for what it carries."""
 TOMBSTONES = 1024
 """Ids of closed streams that are remembered, so that what was under way to them harms nobody."""
 
@@ -39,3 +41,8 @@ class Limits:
     """PINGs a second; the first second may bring twice as many, and each 16 KiB of data brings one more."""
     controls: float = 1000.0
     """Frames a second that carry no data, likewise; the first second may bring four times as many."""
+    smalls: float = 8000.0
+    """Frames or messages a second that carry little; the first second may bring twice as many, data brings more.
+
+    Beyond that the peer is not cut, it is read more slowly: an honest one then puts more into each frame by itself.
+    """

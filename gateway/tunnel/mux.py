@@ -39,7 +39,7 @@ from gateway.tunnel.frames import (
     Reset,
 )
 from gateway.tunnel.happenings import Data, Ended, Gone, GoneAway, Happening, Opened, Room, WasReset
-from gateway.tunnel.limits import FIRST_WINDOW, QUEUED_CONTROLS, TOMBSTONES, Limits
+from gateway.tunnel.limits import FIRST_WINDOW, QUEUED_CONTROLS, SMALL_FRAME, TOMBSTONES, Limits
 from gateway.tunnel.outgoing import Outgoing
 from gateway.tunnel.pace import Pace
 from gateway.tunnel.schedule import Lane
@@ -74,9 +74,13 @@ class Mux:
         self._budget = Budget(self._limits.budget)
         self._pings_allowed = Bucket(rate=self._limits.pings, depth=2 * self._limits.pings, now=now)
         self._controls_allowed = Bucket(rate=self._limits.controls, depth=4 * self._limits.controls, now=now)
+        self._smalls_allowed = Bucket(rate=self._limits.smalls, depth=2 * self._limits.smalls, now=now)
+        self._smalls = 0
         self._happened: list[Happening] = []
         self._now = now
         self._going = False
+        self.rest = 0.0
+        """Seconds for which nothing more should be taken from the peer, after the last `receive`."""
         self.pace = Pace(now)
         self._out = Outgoing(self.pace)
 
@@ -102,7 +106,11 @@ class Mux:
     def receive(self, message: bytes, now: float) -> list[Happening]:
         """Take bytes from the peer and return what happened. Raises ProtocolBrokenError: the session is over."""
         self._now = now
+        self._smalls = 0
         self._reader.feed(message)
+        if len(message) < SMALL_FRAME:
+            self._smalls = max(self._smalls, 1)
+        self.rest = self._smalls_allowed.owe(self._smalls, now) if self._smalls else 0.0
         while self._budget.is_overdrawn:
             self._cut_the_most_stalled()
         if self._out.waiting > QUEUED_CONTROLS:
@@ -128,13 +136,17 @@ class Mux:
 
     def _data(self, stream: StreamState, payload: Bytes) -> None:
         size = len(payload)
+        self._smalls += size < SMALL_FRAME
         if not stream.window.held:
             stream.read_at = self._now  # who had nothing to read has not been idle
         stream.window.received(size)
-        tokens = size / BYTES_PER_TOKEN
-        self._pings_allowed.pay(tokens)
-        self._controls_allowed.pay(tokens)
+        self._pay(size / BYTES_PER_TOKEN)
+        self._pings_allowed.pay(size / BYTES_PER_TOKEN)
         self._happened.append(Data(stream.id, payload))
+
+    def _pay(self, tokens: float) -> None:
+        self._controls_allowed.pay(tokens)
+        self._smalls_allowed.pay(tokens)
 
     def _on_stream(  # noqa: PLR0917 - a frame's fields
         self, kind: int, flags: int, stream_id: int, length: int, payload: Bytes
@@ -276,7 +288,7 @@ class Mux:
         stream.read_at = now
         credit = stream.window.read(size, now=now, round_trip=self.pace.round_trip)
         if credit and not stream.peer_ended:
-            self._out.say(frames.pack(WINDOW, 0, stream_id, credit))
+            self._out.grant(stream, credit)
 
     def answered(self, stream_id: int) -> None:
         """Take note that a stream of the peer was answered; streams that are not are limited in number."""
@@ -308,7 +320,7 @@ class Mux:
     def take(self, room: int, now: float) -> tuple[list[Bytes], list[Happening]]:
         """Return the bytes to send now, whole frames, about `room` of them; and what has happened by that."""
         taken = self._out.take(room, now)
-        self._controls_allowed.pay(taken.data / BYTES_PER_TOKEN)
+        self._pay(taken.data / BYTES_PER_TOKEN)
         for stream in taken.ended:
             self._forget_if_over(stream)
         happened, self._happened = self._happened, []

@@ -4,7 +4,7 @@ It is pure; times are seconds of any clock that does not go back.
 """
 
 from collections import deque
-from collections.abc import MutableSequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -40,7 +40,8 @@ class Outgoing:
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
-        self._controls: deque[Bytes] = deque()
+        self._controls: deque[Bytes | StreamState] = deque()
+        """Frames that are ready, and streams whose credit is told when their turn comes: all of it in one frame."""
         self._pongs: deque[int] = deque()
         self._unheard_of: deque[StreamState] = deque()
         """Streams we have opened and not said anything about, in the order of their ids."""
@@ -55,6 +56,12 @@ class Outgoing:
         """Queue a frame that carries no data."""
         self._controls.append(frame)
 
+    def grant(self, stream: StreamState, credit: int) -> None:
+        """Queue a WINDOW_UPDATE; one of the stream that waits already takes the credit in."""
+        if not stream.granting:
+            self._controls.append(stream)
+        stream.granting += credit
+
     def echo(self, value: int) -> None:
         """Queue the answer to a PING. Raises ProtocolBrokenError when the peer asks faster than it takes answers."""
         if len(self._pongs) >= QUEUED_PONGS:
@@ -68,7 +75,7 @@ class Outgoing:
 
     def say_end(self, stream: StreamState) -> None:
         """Queue the end of a stream that has nothing more to send."""
-        self._introduce(stream, self._controls)
+        self._introduce(stream, self._controls.append)
         self.say(frames.pack(DATA, FIN | stream.first_flags(), stream.id, 0))
         stream.ended = True
 
@@ -92,6 +99,9 @@ class Outgoing:
         self._schedule.remove(stream)
         if stream.flags & SYN:
             self._unheard_of.remove(stream)
+        if stream.granting:
+            stream.granting = 0
+            self._controls.remove(stream)
         stream.queue.clear()
         stream.queued = 0
 
@@ -104,7 +114,7 @@ class Outgoing:
                 taken.pieces.append(frames.pack(PING, ACK, 0, self._pongs.popleft()))
                 left -= frames.HEADER.size
             elif self._controls:
-                taken.pieces.append(self._controls.popleft())
+                taken.pieces.append(_ready(self._controls.popleft()))
                 left -= frames.HEADER.size
             elif self._nobody_may:
                 break
@@ -132,7 +142,7 @@ class Outgoing:
         size = sum(map(len, payload))
         stream.queued -= size
         stream.credit -= size
-        self._introduce(stream, taken.pieces)
+        self._introduce(stream, taken.pieces.append)
         taken.pieces.append(frames.pack(DATA, stream.first_flags(), stream.id, size))
         taken.pieces += payload
         if stream.ending and not stream.queue:
@@ -151,10 +161,18 @@ class Outgoing:
             taken.roomy.append(stream.id)
         return size + frames.HEADER.size
 
-    def _introduce(self, stream: StreamState, pieces: MutableSequence[Bytes]) -> None:
+    def _introduce(self, stream: StreamState, say: Callable[[bytes], None]) -> None:
         """Speak of the streams that were opened before this one: ids that go back would end the session."""
         while stream.flags & SYN and (earlier := self._unheard_of.popleft()) is not stream:
-            pieces.append(frames.pack(WINDOW, earlier.first_flags(), earlier.id, 0))
+            say(frames.pack(WINDOW, earlier.first_flags(), earlier.id, 0))
+
+
+def _ready(waiting: Bytes | StreamState) -> Bytes:
+    """Return a frame that was queued; a stream stands for the credit it gives."""
+    if not isinstance(waiting, StreamState):
+        return waiting
+    credit, waiting.granting = waiting.granting, 0
+    return frames.pack(WINDOW, 0, waiting.id, credit)
 
 
 def _cut(stream: StreamState, size: int) -> list[Bytes]:

@@ -14,12 +14,12 @@ from gateway.kit.errors import GatewayError, Remedy
 from gateway.tunnel import frames
 from gateway.tunnel.carrier import Carrier
 from gateway.tunnel.frames import GoAway, ProtocolBrokenError, Reset
-from gateway.tunnel.happenings import Data, Ended, Gone, GoneAway, Happening, Opened, Room, WasReset
+from gateway.tunnel.happenings import Gone, GoneAway, Happening, Opened
 from gateway.tunnel.limits import MESSAGE, PREAMBLE, REPLY, Limits
 from gateway.tunnel.liveness import DEAD, QUIET, Look, Pulse
 from gateway.tunnel.mux import Mux
 from gateway.tunnel.schedule import Lane
-from gateway.tunnel.stream import BlockBrokenError, Stream, StreamResetError, block
+from gateway.tunnel.stream import BlockBrokenError, Stream, StreamResetError, block, tell
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +35,8 @@ LINGER_LIMIT = 300.0
 ASK_EVERY = 30.0
 """Seconds between questions to a peer that only sends: its answers tell how far it is, and so how windows may grow."""
 MESSAGES_A_TURN = 8
+SHORTEST_REST, LONGEST_REST = 0.01, 5.0
+"""Seconds in which nothing is read from a peer whose frames are many and small; well below what liveness bears."""
 
 OnStream: TypeAlias = Callable[[Stream, bytes], Awaitable[None]]
 """Called in a task of its own for each stream the peer opens, with its preamble; it must answer or reset."""
@@ -185,6 +187,8 @@ class Session:
             self.carrier.close(1002, fault.message)
             self._end(fault)
             return
+        if self.mux.rest:
+            self.carrier.rest(min(max(self.mux.rest, SHORTEST_REST), LONGEST_REST))
         self.flush_soon()
 
     def heard(self) -> None:
@@ -281,7 +285,7 @@ class Session:
                 self.going_away.set()
             case _:
                 if (stream := self._streams.get(happening.stream)) is not None:
-                    _tell(stream, happening)
+                    tell(stream, happening)
                     self._let_go(stream)
 
     def _let_go(self, stream: Stream) -> None:
@@ -345,19 +349,6 @@ class Session:
             for stream in list(self._streams.values()):
                 stream.was_cut(fault)
             self._idle.set()
-
-
-def _tell(stream: Stream, happening: Data | Room | Ended | WasReset) -> None:
-    match happening:
-        case Data(_, payload):
-            stream.came(payload)
-        case Room():
-            stream.room()
-        case Ended():
-            stream.peer_ended()
-        case WasReset(_, reason, here):
-            text = f"{'this' if here else 'the other'} side cut the stream: {reason.name.lower().replace('_', ' ')}"
-            stream.was_cut(StreamResetError(text, reason))
 
 
 @asynccontextmanager

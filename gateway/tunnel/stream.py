@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 from gateway.kit.errors import GatewayError, Remedy
 from gateway.tunnel.crumbs import append
 from gateway.tunnel.frames import Bytes, Reset
+from gateway.tunnel.happenings import Data, Ended, Room, WasReset
 from gateway.tunnel.limits import PREAMBLE, REPLY
 from gateway.tunnel.mux import Mux
 from gateway.tunnel.schedule import Lane
@@ -292,3 +293,17 @@ def block(content: bytes, *, limit: int = PREAMBLE) -> bytes:
     if len(content) > limit:
         raise BlockBrokenError(f"a preamble of {len(content)} bytes does not fit, {limit} do")
     return len(content).to_bytes(LENGTH, "big") + content
+
+
+def tell(stream: Stream, happening: Data | Room | Ended | WasReset) -> None:
+    """Hand a stream what has happened to it."""
+    match happening:
+        case Data(_, payload):
+            stream.came(payload)
+        case Room():
+            stream.room()
+        case Ended():
+            stream.peer_ended()
+        case WasReset(_, reason, here):
+            text = f"{'this' if here else 'the other'} side cut the stream: {reason.name.lower().replace('_', ' ')}"
+            stream.was_cut(StreamResetError(text, reason))

@@ -20,6 +20,8 @@ class StreamState:
     """Bytes the peer takes."""
     queue: deque[Bytes] = field(default_factory=deque)
     queued: int = 0
+    granting: int = 0
+    """Credit for the peer that waits to be told."""
     flags: int = 0
     """SYN until the first frame is sent."""
     ending: bool = False

@@ -67,14 +67,14 @@ async def test_of_one_certificate_a_few_may_wait_and_the_rest_are_cut(ends: Ends
 def test_who_waits_with_one_certificate_takes_no_place_of_another() -> None:
     lobby = Lobby(most=MOST_OF_ONE)
     callers = [object() for _ in range(MOST_OF_ONE + 2)]
-    let_in = [lobby.enters(one, b"a") for one in callers[:-1]]  # type: ignore[arg-type] # any object will do
+    let_in = [lobby.enters(one, b"a", 0.0) for one in callers[:-1]]  # type: ignore[arg-type] # any object will do
     assert let_in == [True] * MOST_OF_ONE + [False]
     assert lobby.wait() is None
-    assert lobby.enters(callers[-1], b"b")  # type: ignore[arg-type]
+    assert lobby.enters(callers[-1], b"b", 0.0)  # type: ignore[arg-type]
     for one in callers:
         lobby.leaves(one)  # type: ignore[arg-type]
     assert not lobby._each
-    assert lobby.enters(callers[0], b"a")  # type: ignore[arg-type]
+    assert lobby.enters(callers[0], b"a", 0.0)  # type: ignore[arg-type]
 
 
 async def test_a_place_is_free_again_when_its_caller_has_gone(ends: Ends) -> None:
