@@ -14,10 +14,12 @@ from gateway.console.commands import app
 from gateway.console.keyring import ConsoleNotThereError
 from gateway.console.store.database import Store
 from gateway.console.store.tables import gateways
+from gateway.contract.messages import Trust, TrustKept
 from gateway.contract.trust import Successions
-from gateway.identity import succession
+from gateway.identity import succession, tls
 from gateway.identity.rotation import RotationOutOfTurnError
 from gateway.kit import files
+from gateway.tunnel.channel import ChannelClosedError
 from tests.fakes.console import Console, paired_appliance, running_console
 
 
@@ -33,6 +35,17 @@ async def keeps(console: Console, version: int) -> None:
     """Have every gateway say that it keeps this version of the bundle."""
     async with console.store() as store, store.writing_unscoped("a test") as every:
         await every.run(update(gateways).values(trust_version=version))
+
+
+async def has_noticed(console: Console, *, version: int) -> Successions:
+    """Wait until the running console has read what another process has written."""
+    async with asyncio.timeout(30):
+        while True:
+            answer = await console.ask("GET", "/api/v1/authority/successions", key="")
+            found = Successions.model_validate(answer.body)
+            if found.trust.version == version:
+                return found
+            await asyncio.sleep(0.1)
 
 
 async def test_a_rotation_waits_for_gateways_and_names_them(console: Console) -> None:
@@ -71,13 +84,8 @@ async def test_anybody_may_read_how_the_roots_have_followed_one_another(console:
     asleep = str((await console.ask("GET", "/api/v1/authority", key="")).body)
     for step in ("--root", "--root", "--retire", "--root", "--root"):
         await said(console.settings.state, "rotate", step)
-    async with asyncio.timeout(30):
-        while True:
-            answer = await console.ask("GET", "/api/v1/authority/successions", key="")
-            found = Successions.model_validate(answer.body)
-            if len(found.steps) == 2 and found.trust.version == 6:
-                break
-            await asyncio.sleep(0.1)
+    found = await has_noticed(console, version=6)
+    assert len(found.steps) == 2
     assert succession.follow([asleep], found).roots[0] == found.trust.roots[0]
     assert (await console.ask("GET", "/api/v1/authority", key="")).body == found.trust.roots[0]
 
@@ -105,3 +113,31 @@ async def test_without_a_console_nothing_is_made(tmp_path: Path) -> None:
 def test_many_gateways_are_counted_rather_than_all_named() -> None:
     many = [ca.Trusting("default", f"dc{number}", 0, datetime.max.replace(tzinfo=UTC)) for number in range(25)]
     assert ca._names(many).endswith("dc9 and 15 more")
+
+
+async def test_a_connected_gateway_gets_the_next_root_and_is_waited_for_no_longer(console: Console) -> None:
+    state = console.settings.state
+    appliance = await paired_appliance(console, "dc1")
+    async with appliance.connected(protocol=3) as line:
+        assert "dc1" in await said(state, "rotate", "--root")
+        bundle = (await line.hear(Trust)).trust
+        assert (bundle.version, len(bundle.roots)) == (2, 2)
+        await line.say(TrustKept(version=2))
+        await line.settle()
+        assert "All have." in await said(state, "status")
+
+
+async def test_below_a_retired_root_nobody_comes_in_though_the_console_was_not_restarted(console: Console) -> None:
+    """The TLS port cannot be told to forget a root; whoever comes in is looked at once more."""
+    state = console.settings.state
+    appliance = await paired_appliance(console, "dc1")
+    async with appliance.connected(protocol=3):
+        pass
+    for step in ("--root", "--root", "--retire"):
+        await said(state, "rotate", step, "--yes")
+    present = await has_noticed(console, version=4)
+    pair = (state.parent / "dc1.pem", state.parent / "dc1.key")
+    appliance.tls = tls.timeless("".join(present.trust.roots), certificate=pair[0], key=pair[1])
+    with pytest.raises(ChannelClosedError, match=r"authority that was retired"):
+        async with appliance.connected(protocol=3):
+            pass
