@@ -58,6 +58,9 @@ class Renewal:
         now = self._clock.now()
         async with self._store.writing(Scope(gateway.tenant)) as rows:
             known = await gateways.held(rows, gateway.id)
+            if known.device_key != gateway.device_key:
+                # Judged as a fork, whoever still has the old identity could shut the new one out.
+                raise JoinRefusedError("the gateway was paired anew, and this is its identity from before")
             question = Question(renew.request, renew.join_number)
             answer = await judged(rows, self._issuer, known, question=question, proof=proof, address=address, now=now)
         if isinstance(answer, GatewayError):
