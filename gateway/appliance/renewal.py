@@ -119,7 +119,7 @@ class Renewal:
 
     def _question(self) -> Renew:
         request, join = self._identity.next_request(), self._identity.member().join
-        proof = joinstate.prove(join, joinstate.digest(request))
+        proof = joinstate.prove(join, request.encode())
         return Renew(request=request, join_number=join.number, join_proof=proof)
 
     async def _taken(self, answer: Renewed | RenewalRefused) -> bool:
