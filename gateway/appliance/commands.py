@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr, ValidationError
 
-from gateway.appliance import daemon, outward, oversight, pairing
+from gateway.appliance import daemon, governing, outward, oversight, pairing
 from gateway.appliance.identity import Identity, Paired
 from gateway.appliance.oversight import StateOption
 from gateway.appliance.settings import ApplianceSettings
@@ -21,6 +21,9 @@ account_app = typer.Typer(help="Cloud accounts: kept on the appliance, never sen
 app.add_typer(account_app, name="account")
 app.add_typer(oversight.target_app, name="target")
 app.command("audit")(oversight.audit)
+app.add_typer(governing.policy_app, name="policy")
+for governs in (governing.approvals, governing.approve, governing.pause, governing.resume, governing.lockdown):
+    app.command(governs.__name__)(governs)
 
 
 @app.command("run")

@@ -62,9 +62,9 @@ def add_target(
 
     The console is told its name and kind, and nothing else. A running appliance offers it within seconds.
     """
-    directory = _state(state)
+    directory = state_of(state)
     facts: dict[str, Fact] = {"target": name, "host": host, "port": port, "kind": kind, "allow": " ".join(allow or ())}
-    with _audited(directory, "target.added", facts):
+    with audited(directory, "target.added", facts):
         target = _target(kind=kind, host=host, port=port, allow=tuple(allow or ()))
         targets = Targets(directory / "targets")
         targets.check(name)
@@ -75,21 +75,21 @@ def add_target(
 @target_app.command("list")
 def list_targets(*, output: OutputOption = Output.TABLE, state: StateOption = None) -> None:
     """List the targets."""
-    targets = Targets(_state(state) / "targets")
+    targets = Targets(state_of(state) / "targets")
     found = [(name, targets.read(name)) for name in targets.names()]
     if output is Output.JSON:
-        _json({"targets": [{"name": name, **one.model_dump(), "allow": _allowed(one)} for name, one in found]})
+        write_json({"targets": [{"name": name, **one.model_dump(), "allow": _allowed(one)} for name, one in found]})
         return
     rows = [(name, one.kind, one.host, str(one.port), _networks(one)) for name, one in found]
-    _table(("NAME", "KIND", "HOST", "PORT", "ALLOWED ADDRESSES"), rows)
+    table(("NAME", "KIND", "HOST", "PORT", "ALLOWED ADDRESSES"), rows)
 
 
 @target_app.command("remove")
 def remove_target(name: NameArgument, *, state: StateOption = None) -> None:
     """Let no more streams be opened to a target. A running appliance cuts those that are open within seconds."""
-    directory = _state(state)
+    directory = state_of(state)
     targets = Targets(directory / "targets")
-    with _audited(directory, "target.removed", {"target": name}):
+    with audited(directory, "target.removed", {"target": name}):
         targets.find(name)
     targets.remove(name)
     typer.echo(f"Target {name} is removed.")
@@ -105,14 +105,14 @@ def audit(
     state: StateOption = None,
 ) -> None:
     """Show the appliance's audit log: which streams were opened or refused, and what was changed here."""
-    log = AuditLog(_state(state), clock=SystemClock())
+    log = AuditLog(state_of(state), clock=SystemClock())
     verdict = log.verify() if verify else None
     newest = deque(log.lines(), maxlen=last or None)
     entries = [auditlines.parsed(line) for _, line in newest]
     if output is Output.JSON:
-        _json({"entries": [_document(entry) for entry in entries], "verdict": _verdict(verdict)})
+        write_json({"entries": [_document(entry) for entry in entries], "verdict": _verdict(verdict)})
     else:
-        _table(("AT", "ACTION", "OUTCOME", "USER", "TARGET", "FACTS"), [_row(entry) for entry in entries])
+        table(("AT", "ACTION", "OUTCOME", "USER", "TARGET", "FACTS"), [_row(entry) for entry in entries])
     if verdict is None:
         return
     if verdict.broken is not None:
@@ -122,10 +122,10 @@ def audit(
 
 
 @contextmanager
-def _audited(directory: Path, action: str, facts: dict[str, Fact]) -> Iterator[None]:
+def audited(directory: Path, action: str, facts: dict[str, Fact]) -> Iterator[None]:
     """Write that something is done once the body has found that it can be, or that it was refused."""
     log = AuditLog(directory, clock=SystemClock())
-    facts = {"user": _user(), "sudo_user": Caller().sudo_user or None, **facts}
+    facts = {"user": user_of_machine(), "sudo_user": Caller().sudo_user or None, **facts}
     try:
         yield
     except GatewayError as error:
@@ -134,7 +134,7 @@ def _audited(directory: Path, action: str, facts: dict[str, Fact]) -> Iterator[N
     log.append([Act(action, "ok", facts)])
 
 
-def _user() -> str:
+def user_of_machine() -> str:
     """Return who runs this, by name or, as in many a container, by number."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
@@ -203,7 +203,8 @@ def _row(entry: Entry | None) -> Sequence[str]:
     return (entry.at[:19], entry.act.action, entry.act.outcome, user, target, rest)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write rows under their heads, in columns."""
     shown = [[_plain(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip_longest(*shown, fillvalue="")]
     for row in shown:
@@ -215,10 +216,12 @@ def _plain(text: str) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
-def _json(document: dict[str, object]) -> None:
+def write_json(document: dict[str, object]) -> None:
+    """Write a document for programs."""
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=True) + "\n")
 
 
-def _state(given: Path | None) -> Path:
+def state_of(given: Path | None) -> Path:
+    """Return the state directory, the given one or that of the settings; it is made where there is none."""
     settings = ApplianceSettings() if given is None else ApplianceSettings(state=given)
     return files.make_private_directory(settings.state)

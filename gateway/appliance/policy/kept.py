@@ -209,14 +209,14 @@ class Kept:
 
     def approve(self, command_id: UUID, *, by: str, now: datetime) -> Waiting:
         """Say yes to a command that waits. Raises NothingWaitsError."""
-        yes = self._that_waits(command_id).model_copy(update={"approved_at": now, "approved_by": by})
+        yes = self.that_waits(command_id).model_copy(update={"approved_at": now, "approved_by": by})
         self._write(yes)
         return yes
 
     def add(self, approved: Approval, *, gateway: UUID, now: datetime) -> Waiting:
         """Keep the word of a key for a command that waits. Raises NothingWaitsError, also when it is no good."""
         try:
-            found = self._that_waits(UUID(approved.command_id))
+            found = self.that_waits(UUID(approved.command_id))
         except ValueError:
             raise NothingWaitsError("the approval names no command") from None
         if not approval.is_good(approved, found.command, gateway=gateway, now=now):
@@ -233,7 +233,8 @@ class Kept:
         """Forget a command that waits no more."""
         self._path(command_id).unlink(missing_ok=True)
 
-    def _that_waits(self, command_id: UUID) -> Waiting:
+    def that_waits(self, command_id: UUID) -> Waiting:
+        """Return a command that waits for a yes. Raises NothingWaitsError."""
         found = self._waiting(self._path(command_id))
         if found is None:
             raise NothingWaitsError(

@@ -20,7 +20,7 @@ NAME: Final = "policy.yaml"
 KIND: Final = Kind("policy", "docs/policy.md")
 FIRST: Final = """\
 # What the console may do in this data centre. docs/policy.md tells what can be said here; after a change:
-# pcg appliance policy check
+# pcg appliance policy edit-check
 profile: {profile}
 """
 
@@ -103,7 +103,7 @@ class PolicyFile:
             self._known = None
             raise PolicyUnreadableError(
                 f"the policy is damaged, so nothing is allowed: {fault.message}; mend it, and look with "
-                "`pcg appliance policy check`"
+                "`pcg appliance policy edit-check`"
             ) from fault
         return self._known
 
