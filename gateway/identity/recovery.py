@@ -65,7 +65,10 @@ def transcript(finish: RecoveryFinish, *, nonce: str, pin: bytes) -> bytes:
 
 
 def prove(lost: Lost, challenge: RecoveryChallenge, *, nonce: str, seen: Seen) -> RecoveryFinish:
-    """Return the appliance's answer to a challenge; `seen` is whom it has verified and speaks with."""
+    """Return the appliance's answer to a challenge; `seen` is whom it has verified and speaks with.
+
+    It takes as long as the device key takes to sign: a TPM's, a second.
+    """
     bare = RecoveryFinish(
         gateway_id=lost.gateway,
         nonce=nonce,

@@ -25,6 +25,7 @@ from gateway.contract.accounts import SealedAccounts
 from gateway.contract.clusters import ClusterSpec
 from gateway.contract.commands import Command
 from gateway.contract.events import Event, EventBody, StepBegan
+from gateway.contract.identity import RenewalRefused, Renewed
 from gateway.contract.messages import (
     MESSAGE_LIMIT,
     Accepted,
@@ -32,6 +33,7 @@ from gateway.contract.messages import (
     Deliver,
     Hello,
     ReportEvents,
+    Trust,
     Welcome,
     from_console,
 )
@@ -39,6 +41,7 @@ from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingRes
 from gateway.contract.streams import OfferedTarget
 from gateway.identity import devicekeys, keys, pairing, tls, tokens
 from gateway.identity.authority import certificate_request
+from gateway.identity.devicekeys import DeviceKey
 from gateway.identity.tokens import RegistrationToken
 from gateway.kit.clock import SystemClock
 from gateway.kit.connector import Connector
@@ -167,6 +170,7 @@ class Appliance:
     tls: ssl.SSLContext
     last_event: int = 0
     boot_id: UUID = field(default_factory=uuid4)
+    device: DeviceKey = field(default_factory=devicekeys.new)
 
     @asynccontextmanager
     async def dialled(self) -> AsyncIterator[Channel]:
@@ -174,24 +178,29 @@ class Appliance:
             yield channel
 
     @asynccontextmanager
-    async def connected(self, *, protocol: int = 1, targets: tuple[str, ...] = ()) -> AsyncIterator["Line"]:
+    async def connected(
+        self,
+        *,
+        protocol: int = 1,
+        targets: tuple[str, ...] = (),
+        **said: Any,  # noqa: ANN401 - what else a hello says
+    ) -> AsyncIterator["Line"]:
         async with self.dialled() as channel:
             line = Line(self, channel)
-            await line.say(
-                Hello(
-                    protocol=protocol,
-                    software="9.9",
-                    boot_id=self.boot_id,
-                    accounts=["main"],
-                    targets=[OfferedTarget(id=one, kind="tcp") for one in targets],
-                    next_event=self.last_event + 1,
-                )
+            hello = Hello(
+                protocol=protocol,
+                software="9.9",
+                boot_id=self.boot_id,
+                accounts=["main"],
+                targets=[OfferedTarget(id=one, kind="tcp") for one in targets],
+                next_event=self.last_event + 1,
             )
+            await line.say(hello.model_copy(update=said))
             line.welcome = await line.hear(Welcome)
             yield line
 
 
-M = TypeVar("M", Welcome, Deliver, Acknowledge, SealedAccounts)
+M = TypeVar("M", Welcome, Deliver, Acknowledge, SealedAccounts, Renewed, RenewalRefused, Trust)
 
 
 @dataclass
@@ -280,4 +289,5 @@ async def paired_appliance(console: Console, gateway: str = "dc1", *, key: str |
     certificate, private = directory / f"{gateway}.pem", directory / f"{gateway}.key"
     certificate.write_text(result.certificate)
     keys.write(private, private_key)
-    return Appliance(console, result, tls.client("".join(result.bundle.roots), certificate=certificate, key=private))
+    context = tls.client("".join(result.bundle.roots), certificate=certificate, key=private)
+    return Appliance(console, result, context, device=applicant.device)
