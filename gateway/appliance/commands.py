@@ -14,6 +14,7 @@ from gateway.appliance.settings import ApplianceSettings
 from gateway.appliance.targets import Targets
 from gateway.clouds import registry
 from gateway.clouds.accounts import AccountInvalidError, Accounts, CloudAccount
+from gateway.identity import words
 from gateway.kit import files, logs, loops, secretfile
 
 app = typer.Typer(help="The appliance, from the inside of the data centre.", no_args_is_help=True)
@@ -49,12 +50,18 @@ def pair(
     ],
     state: StateOption = None,
 ) -> None:
-    """Pair with the console that made the token. Nothing secret is sent."""
+    """Pair with the console that made the token. Nothing secret is sent; the token's file is wiped once it is used.
+
+    A token of `pcg gateway repair-token` also pairs an appliance that is paired already, with a new key in its place.
+    """
     token = secretfile.read(token_file)
     settings = _settings(state=state)
-    directory = files.make_private_directory(settings.state)
-    paired = asyncio.run(_pair(Identity.open(directory), token, settings))
+    identity = Identity.open(files.make_private_directory(settings.state))
+    paired = asyncio.run(_pair(identity, token, settings))
+    if str(token_file) != "-":
+        secretfile.wipe(token_file)
     typer.echo(f"Paired with {paired.console} as {paired.gateway_name}. Start the appliance with `pcg appliance run`.")
+    typer.echo(f"Its fingerprint: {words.fingerprint(identity.device().public_pem)}.")
 
 
 @app.command("status")

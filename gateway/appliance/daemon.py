@@ -111,11 +111,11 @@ async def _pair(identity: Identity, settings: ApplianceSettings) -> Paired:
 
 
 def _use_up(token_file: Path | None) -> None:
-    """Remove the token, also one that an interrupted start has left; it is good for nothing any more."""
-    if token_file is None or not token_file.exists():
+    """Wipe the token, also one that an interrupted start has left; it is good for nothing any more."""
+    if token_file is None:
         return
     try:
-        token_file.unlink()
+        secretfile.wipe(token_file)
     except OSError as fault:
         log.warning("cannot remove the used registration token", path=str(token_file), error=fault.strerror)
 

@@ -1,6 +1,9 @@
-"""This file is how a secret is taken in: from a file or from standard input, never from the command line."""
+"""This file is how a secret is taken in: from a file or from standard input, never from the command line; and wiped."""
 
+import errno
 import getpass
+import os
+import stat
 import sys
 from pathlib import Path
 
@@ -34,6 +37,28 @@ def read(path: Path) -> str:
     if len(content) > LIMIT:
         raise SecretUnreadableError(f"{name} is too long to be a secret")
     return text
+
+
+def wipe(path: Path) -> None:
+    """Overwrite the file of a used secret and remove it; of a link only the link goes, what it leads to is left alone.
+
+    Raises OSError. What a disk or a file system has kept of it elsewhere cannot be reached from here.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as fault:
+        if fault.errno == errno.ENOENT:
+            return
+        descriptor = None  # a link, or not ours to write
+    if descriptor is not None:
+        try:
+            found = os.fstat(descriptor)
+            if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+                os.write(descriptor, bytes(min(found.st_size, LIMIT)))
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    path.unlink(missing_ok=True)
 
 
 def _standard_input() -> bytes:

@@ -83,3 +83,29 @@ def test_a_secret_is_taken_from_a_pipe_of_the_file_system(tmp_path: Path) -> Non
         assert secretfile.read(Path(f"/proc/self/fd/{reading}")) == "secret"
     finally:
         os.close(reading)
+
+
+@pytest.mark.attack(33)
+def test_a_secret_that_is_used_up_is_overwritten_before_its_name_goes(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("open sesame")
+    with path.open("rb") as still_open:
+        secretfile.wipe(path)
+        assert still_open.read() == bytes(len("open sesame"))
+    assert not path.exists()
+
+
+@pytest.mark.attack(33)
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_a_link_in_the_place_of_a_secret_goes_and_what_it_leads_to_stays(tmp_path: Path, link: str) -> None:
+    other, path = tmp_path / "other", tmp_path / "secret"
+    other.write_text("not yours")
+    getattr(path, link)(other)
+    secretfile.wipe(path)
+    assert not path.is_symlink()
+    assert not path.exists()
+    assert other.read_text() == "not yours"
+
+
+def test_a_secret_that_is_gone_already_is_no_fault(tmp_path: Path) -> None:
+    secretfile.wipe(tmp_path / "secret")
