@@ -82,13 +82,20 @@ class Renewal:
         self._answer: asyncio.Future[Renewed | RenewalRefused] | None = None
 
     async def run(self, say: Say) -> None:
-        """Ask for the next certificate whenever it is time, until cancelled. `say` sends to the console."""
-        while True:
+        """Ask for the next certificate when it is time. `say` sends to the console; this ends by cancellation only.
+
+        Once there is another one this channel is about to be left, and asks for nothing more.
+        """
+        renewed = False
+        while not renewed:
             wait = await asyncio.to_thread(self._look)
             if wait > 0:
                 await self._clock.sleep(min(wait, LOOK_EVERY))
-            elif not await self._renewed(say):
+                continue
+            renewed = await self._renewed(say)
+            if not renewed:
                 await self._clock.sleep(AGAIN_AFTER)
+        await asyncio.Event().wait()
 
     def answered(self, answer: Renewed | RenewalRefused) -> None:
         """Take what the console answers; an answer that nobody waits for any more changes nothing."""
