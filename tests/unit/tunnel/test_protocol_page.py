@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from gateway.appliance import link
+from gateway.appliance import greeting
 from gateway.appliance.settings import ApplianceSettings
-from gateway.console import enrolling, relay, sessions
+from gateway.console import enrolling, relay, sessions, talk
 from gateway.console import nested as console_nested
 from gateway.console.api import tunnel as user_tunnel
-from gateway.contract import messages, streams, version
+from gateway.contract import messages, streams, trust, version
 from gateway.contract.identity import Hardware
 from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingResult, PairingStart
 from gateway.identity import challenge, grants, pairing, tokens
@@ -112,7 +112,8 @@ RULES: list[tuple[str, tuple[float, ...]]] = [
     (f"`id` and `kind`, at most {N})", (messages.MOST_TARGETS,)),
     (f"`events`, 1 to {N} in the order", (messages.REPORT_EVENTS,)),
     (f"This page is version {N}; the oldest spoken is {N}", (version.PROTOCOL, version.OLDEST_SPOKEN)),
-    (f"At most {N} commands are delivered", (relay.IN_FLIGHT,)),
+    (f"the oldest first (at most {N})", (trust.MOST_SUCCESSIONS,)),
+    (f"At most {N} commands are delivered", (talk.IN_FLIGHT,)),
     (f"binary messages (at most {N} bytes each)", (console_nested.MESSAGE_LIMIT,)),
     (f"the other has {N} seconds", (console_nested.LINGER,)),
     (f"no bytes within {N} seconds, or none", (console_nested.FIRST_LIMIT,)),
@@ -162,9 +163,9 @@ def test_no_number_of_the_page_is_left_unchecked() -> None:
         f"| {relay.TRY_LATER} | console | it cannot serve now",
         f"?{streams.SESSION_PARAMETER}=",
         f"1 to {sessions.MOST}, binary",
-        f"within {relay.HELLO_LIMIT:.0f} s of the handshake",
-        f"within {link.WELCOME_LIMIT:.0f} s of hello",
-        f"within {relay.ANSWER_LIMIT:.0f} s; what is accepted is on disk",
+        f"within {talk.HELLO_LIMIT:.0f} s of the handshake",
+        f"within {greeting.WELCOME_LIMIT:.0f} s of hello",
+        f"within {talk.ANSWER_LIMIT:.0f} s; what is accepted is on disk",
         f"±{strictjson.LARGEST_INTEGER}",
         f'Ed25519 over "{grants.PURPOSE.rstrip(bytes(1)).decode()}" 00 payload (the first {len(grants.PURPOSE) - 1} ',
         f'"{pairing.DOMAIN.decode()}", URL of the token, token_id',
