@@ -39,6 +39,11 @@ class Keeping:
         welcome = Welcome(protocol=2, server_time=self.clock.now(), acknowledged=0, grant_key=key)
         self.service.welcomed(welcome, asked=self.clock.monotonic())
 
+    def renew(self) -> None:
+        """Give the appliance its next certificate."""
+        self.identity.granted(self.console.grant(self.identity.next_request(), self.identity.member().gateway_id))
+        self.turnover.turn()
+
 
 @asynccontextmanager
 async def keeping(
@@ -101,6 +106,54 @@ async def test_the_next_session_is_open_before_the_one_the_console_leaves_is_clo
         assert stream.fault is None
         stream.reset()
         await over(first)
+
+
+async def test_a_stream_outlives_a_renewal_and_the_next_one_goes_with_the_new_certificate(tmp_path: Path) -> None:
+    other = files.make_private_directory(tmp_path / "site")
+    async with site(other) as here, keeping(tmp_path, service=here.service) as kept:
+        first, path = await kept.console.session()
+        old, reply = await first.open(here.preamble(grant=here.grant(changed={"session": named(path)})))
+        assert contract.read_reply(reply).status == "ok"
+        kept.renew()
+        second, path = await kept.console.session()
+        assert second.peer_certificate != first.peer_certificate
+        async with asyncio.timeout(10):
+            await first.going_away.wait()
+        assert await exchange(old, b"x" * 300_000) == b"x" * 300_000 + b"bye"
+        await over(first)
+        new, reply = await second.open(here.preamble(grant=here.grant(changed={"session": named(path)})))
+        assert contract.read_reply(reply).status == "ok"
+        new.reset()
+
+
+async def test_a_session_takes_streams_until_the_one_with_the_new_certificate_is_open(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as kept:
+        kept.welcome()
+        first, _ = await kept.console.session()
+        kept.console.draining.set()  # nobody is let in
+        with capture_logs() as said:
+            kept.renew()
+            async with asyncio.timeout(10):
+                while not any("503" in str(one.get("error")) for one in said):  # noqa: ASYNC110 - a log rings no bell
+                    await asyncio.sleep(0.01)
+        stream, _ = await first.open(b"{}")
+        assert not first.going_away.is_set()
+        stream.reset()
+        kept.console.draining.clear()
+        await kept.console.session()
+        await over(first)
+
+
+async def test_every_place_turns_over(tmp_path: Path) -> None:
+    async with keeping(tmp_path, sessions=3) as kept:
+        kept.welcome()
+        olds = [(await kept.console.session())[0] for _ in range(3)]
+        kept.renew()
+        news = [(await kept.console.session())[0] for _ in range(3)]
+        for one in olds:
+            await over(one)
+    assert len({one.peer_certificate for one in news}) == 1
+    assert {one.peer_certificate for one in news}.isdisjoint(one.peer_certificate for one in olds)
 
 
 async def test_leaving_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
