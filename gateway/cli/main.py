@@ -19,6 +19,7 @@ from gateway.cli.options import told
 from gateway.cli.tables import Output
 
 PROGRAMS = {
+    "account": "gateway.cli.accounts",
     "appliance": "gateway.appliance.commands",
     "console": "gateway.console.commands",
     "demo": "gateway.lab.demo",

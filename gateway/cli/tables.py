@@ -17,6 +17,7 @@ from rich.text import Text
 from gateway.cli.inspecting import Inspected
 from gateway.cli.plain import plain, size
 from gateway.cli.progress import ClusterProgress, Progress
+from gateway.console.api.accounts import GatewayAccounts
 from gateway.console.api.models import (
     AuditEntryView,
     ClusterSummary,
@@ -32,7 +33,7 @@ from gateway.contract.inventory import Inventory
 GOOD = {"active", "ended", "ready", "prepared", "connected", "succeeded", "open"}
 WHOLE = {"MACHINE", "NAME", "ADDRESS", "ID", "PHASE", "AT", "IN", "OUT", "SECONDS", "CONDITION", "SINCE"}
 """Columns that are never broken or cut for want of room."""
-BAD = {"failed", "refused", "disconnected", "revoked", "expired", "rejected", "quarantined"}
+BAD = {"failed", "shut", "refused", "disconnected", "revoked", "expired", "rejected", "quarantined"}
 
 
 class Output(StrEnum):
@@ -139,6 +140,25 @@ def gateway(one: GatewayView) -> Group:
     for about in one.conditions:
         _row(table, about.type, _moment(about.since), about.message, about.remedy)
     return Group(head, Text(), table)
+
+
+class AccountsOfGateways(BaseModel):
+    """The sealed accounts of several gateways."""
+
+    gateways: list[GatewayAccounts]
+
+
+def accounts(found: Iterable[GatewayAccounts]) -> Table:
+    """Return sealed accounts as a table."""
+    table = _table("GATEWAY", "NAME", "KIND", "STATE", "VERSION", "SEALED BY", "CHANGED")
+    for gateway in found:
+        for one in gateway.items:
+            state = (
+                "delivered" if one.delivered and one.opens else "waiting" if one.opens or gateway.rotating else "shut"
+            )
+            cells = (_state(state), str(one.version), one.author, _moment(one.updated_at))
+            _row(table, gateway.gateway, one.name, one.kind, *cells)
+    return table
 
 
 def removed(one: GatewayRemoved) -> Group:

@@ -232,12 +232,13 @@ class Talk:
 
     async def _deliver(self, bell: asyncio.Event, protocol: int) -> None:
         while True:
+            if protocol >= IDENTITY_SINCE:
+                # Before the commands: one of them may be the first that needs an account.
+                await self._tell_accounts()
             for stored in await self._next_commands():
                 self.unanswered[stored.id] = self.desk.clock.monotonic()
                 command = stored.command.model_dump(mode="json")
                 await self._send(Deliver(command_id=stored.id, command=command))
-            if protocol >= IDENTITY_SINCE:
-                await self._tell_accounts()
             await rung(bell, within=NOTED_EVERY)
             self._refuse_silence()
 

@@ -280,8 +280,19 @@ def candidate() -> tuple[pairing.Candidate, keys.PrivateKey]:
 
 
 async def paired_appliance(console: Console, gateway: str = "dc1", *, key: str | None = None) -> Appliance:
+    return await paired_as(console, *candidate(), gateway=gateway, key=key)
+
+
+async def paired_as(
+    console: Console,
+    applicant: pairing.Candidate,
+    private_key: keys.PrivateKey,
+    *,
+    gateway: str = "dc1",
+    key: str | None = None,
+) -> Appliance:
+    """Pair an appliance that has these keys."""
     parsed = tokens.parse(await token(console, gateway, key=key))
-    applicant, private_key = candidate()
     said = await finish(console, parsed, applicant)
     assert said.status == 200, said
     result = PairingResult.model_validate(said.body)
