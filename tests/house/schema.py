@@ -6,17 +6,31 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from gateway.contract import messages
+from gateway.contract.accounts import Resealed, SealedAccounts
 from gateway.contract.commands import Command
+from gateway.contract.identity import (
+    RecoveryChallenge,
+    RecoveryFinish,
+    RecoveryResult,
+    RecoveryStart,
+    Renew,
+    RenewalRefused,
+    Renewed,
+)
 from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingResult, PairingStart
 from gateway.contract.problems import Problem
 from gateway.contract.streams import StreamPreamble, StreamReply, UserPreamble
+from gateway.contract.trust import Successions
 from gateway.identity.grants import Grant
 
 MODELS = (
     *(messages.Hello, messages.Accepted, messages.Rejected, messages.ReportEvents, messages.Offers),
     *(messages.Welcome, messages.Deliver, messages.Acknowledge),
     *(UserPreamble, StreamPreamble, StreamReply, Grant),
+    *(messages.Deferred, messages.Trust, messages.TrustKept),
+    *(Renew, Renewed, RenewalRefused, SealedAccounts, Resealed),
     *(PairingStart, PairingChallenge, PairingFinish, PairingResult),
+    *(RecoveryStart, RecoveryChallenge, RecoveryFinish, RecoveryResult, Successions),
     *(Command, Problem),
 )
 

@@ -12,7 +12,7 @@ from gateway.appliance.settings import ApplianceSettings
 from gateway.console import enrolling, relay, sessions, talk
 from gateway.console import nested as console_nested
 from gateway.console.api import tunnel as user_tunnel
-from gateway.contract import messages, streams, trust, version
+from gateway.contract import accounts, messages, streams, trust, version
 from gateway.contract.identity import Hardware
 from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingResult, PairingStart
 from gateway.identity import challenge, grants, pairing, tokens
@@ -112,6 +112,8 @@ RULES: list[tuple[str, tuple[float, ...]]] = [
     (f"`id` and `kind`, at most {N})", (messages.MOST_TARGETS,)),
     (f"`events`, 1 to {N} in the order", (messages.REPORT_EVENTS,)),
     (f"This page is version {N}; the oldest spoken is {N}", (version.PROTOCOL, version.OLDEST_SPOKEN)),
+    (f"`accounts` that are sealed to the gateway (at most {N})", (accounts.MOST_SEALED,)),
+    (f"accepted and not ended, at most {N})", (messages.MOST_OPEN,)),
     (f"the oldest first (at most {N})", (trust.MOST_SUCCESSIONS,)),
     (f"At most {N} commands are delivered", (talk.IN_FLIGHT,)),
     (f"binary messages (at most {N} bytes each)", (console_nested.MESSAGE_LIMIT,)),
