@@ -15,7 +15,7 @@ from gateway.cli.exits import AnsweredError
 from gateway.cli.options import OutputOption, told, with_client
 from gateway.cli.tables import Output
 from gateway.clouds.accounts import AccountInvalidError, CloudAccount, content_of
-from gateway.console.api.accounts import AccountView, GatewayAccounts, SealedBody, SealingKeyFor
+from gateway.console.api.accountmodels import AccountView, GatewayAccounts, SealedBody, SealingKeyFor
 from gateway.console.api.models import Gateways
 from gateway.identity import sealing
 from gateway.identity.sealing import Label

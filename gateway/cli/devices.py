@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from gateway.cli import session
 from gateway.cli.session import SessionUnreadableError
-from gateway.console.api.accounts import SealingKeyFor
+from gateway.console.api.accountmodels import SealingKeyFor
 from gateway.identity import keys, sealing, words
 from gateway.kit import files
 from gateway.kit.errors import GatewayError, Remedy

@@ -17,7 +17,7 @@ from rich.text import Text
 from gateway.cli.inspecting import Inspected
 from gateway.cli.plain import plain, size
 from gateway.cli.progress import ClusterProgress, Progress
-from gateway.console.api.accounts import GatewayAccounts
+from gateway.console.api.accountmodels import GatewayAccounts
 from gateway.console.api.models import (
     AuditEntryView,
     ClusterSummary,

@@ -219,7 +219,7 @@ def _key_of(gateway: Gateway) -> SealingKey:
 
 
 def _checked(gateway: Gateway, key: SealingKey) -> SealingKey:
-    # What arrives has lost its line breaks (see hygiene); which device key it must be is known here anyway.
+    # Which device key it must be is known here: what came with it is not even looked at.
     said = key.model_copy(update={"device_key": keys.public_pem(keys.read_public(gateway.device_key))})
     sealing.check(said, gateway.id)
     return said
