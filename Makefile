@@ -9,7 +9,7 @@ DEMO_ARGS ?=
 TEST_ARGS ?=
 
 .PHONY: help demo test test-heavy fuzz scan lint docs setup tpm packages clean rivals
-.PHONY: bench-first-cluster bench-tunnel bench-tunnel-slow-link
+.PHONY: bench-first-cluster bench-journal bench-tunnel bench-tunnel-slow-link
 
 help:
 	@echo "make demo                     a data centre, a console, an appliance and a cluster on this machine"
@@ -18,9 +18,11 @@ help:
 	@echo "make test-heavy               the tests that move gigabytes"
 	@echo "make fuzz FUZZ_SECONDS=600    random bytes against every parser of the tunnel"
 	@echo "make scan                     sslyze, a scanner of TLS, against both ports of a console"
+	@echo "make simulate SEEDS=100000    power cuts, bad networks and failing disks, one run a seed, on every core"
 	@echo "make lint                     linters, types and the house's rules only"
 	@echo "make docs                     write the pages of docs/ that are generated"
 	@echo "make bench-first-cluster      how long pairing takes, and one machine beside three"
+	@echo "make bench-journal            what a flush costs, how fast commands are accepted and steps written"
 	@echo "make bench-tunnel             the tunnel beside ssh -R, stunnel, chisel and wstunnel; about 20 minutes, as root"
 	@echo "make bench-tunnel-slow-link   1 Mbit/s saturated for ten minutes, then a peer that falls silent; as root"
 	@echo "make clean                    remove the virtual environment (caches stay in $(CACHE))"
@@ -46,11 +48,18 @@ scan: setup
 	    "$(SCANNER)/bin/pip" install --quiet --disable-pip-version-check sslyze==$(SSLYZE); }
 	PATH="$$PATH:$(SCANNER)/bin" $(BIN)/pytest tests/integration/tls -q
 
+SEEDS ?= 100000
+simulate: setup
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
 lint: setup
 	$(BIN)/pytest tests/house -q
 
 docs: setup
 	$(BIN)/python -m tests.house.pages
+
+bench-journal: setup
+	$(BIN)/python -m benchmarks.journal
 
 bench-first-cluster: setup
 	$(BIN)/python -m benchmarks.first_cluster

@@ -8,7 +8,6 @@ import structlog
 
 from gateway.commands.entries import Ended
 from gateway.commands.journal import Journal, JournalError
-from gateway.commands.ledger import CommandState
 from gateway.commands.steps import OutcomeUnknownError
 from gateway.commands.work import Work, unknown
 from gateway.contract.commands import Command
@@ -115,7 +114,7 @@ class Executor:
             await self._wake()
 
     async def _outcome(self, command: Command) -> CommandEnded | None:
-        """Carry a command out and return how it ended; None when it was cancelled before it began."""
+        """Carry a command out and return how it ended; None when something came between, so that it did not begin."""
         record = self._journal.ledger.record(command.id)
         if self._is_called_off(command.id):
             return self._called_off(command)
@@ -123,12 +122,10 @@ class Executor:
             error = TooManyAttemptsError(f"the appliance was stopped {record.attempts} times while carrying this out")
             return self._ended_badly(command, problem_of(error))
         await self._journal.settle(lambda ledger: ledger.begin(command.id))
-        if self._journal.ledger.get(command.id) is None or self._state(command) is CommandState.ENDED:
+        begun = self._journal.ledger.get(command.id)
+        if begun is None or begun.attempts == record.attempts:
             return None
         return await self._attempt(command)
-
-    def _state(self, command: Command) -> CommandState:
-        return self._journal.ledger.record(command.id).state
 
     async def _attempt(self, command: Command) -> CommandEnded:
         work = Work(command, self._journal, self._clock)

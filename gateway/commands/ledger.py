@@ -187,12 +187,10 @@ class Ledger:
         return accepted
 
     def begin(self, command_id: UUID) -> Decision:
-        """Decide what the begin of an attempt writes; nothing when the command has ended meanwhile."""
+        """Decide what the begin of an attempt writes; nothing when it was called off or held meanwhile."""
         known = self._records.get(command_id)
-        if known is None or known.state is CommandState.ENDED:
+        if known is None or known.state is CommandState.ENDED or known.cancelled_by is not None or self._held(known):
             return Decision()
-        if known.cancelled_by is not None and known.state is CommandState.ACCEPTED:
-            return _ended(command_id, CommandOutcome.CANCELLED)
         return Decision([Began(command_id)], [(command_id, CommandBegan(attempt=known.attempts + 1))])
 
     def abandon(self, commands: Collection[UUID]) -> Decision:

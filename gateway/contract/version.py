@@ -12,4 +12,6 @@ OFFERS_SINCE = 2
 """The first version in which an appliance may send offers."""
 IDENTITY_SINCE = 3
 """The first version in which certificates are renewed, and all else of the third version is said."""
+DEFERRED_SINCE = 3
+"""The first version in which an appliance may defer a command, and call an outcome unknown."""
 OLDEST_SPOKEN = 1
