@@ -8,12 +8,15 @@ from uuid import uuid4
 import structlog
 
 from gateway.appliance import hardware, outward, pairing, streams
+from gateway.appliance.audit import AuditLog
 from gateway.appliance.datalinks import DataLinks
 from gateway.appliance.greeting import Greeter, Self
 from gateway.appliance.handlers import handlers
 from gateway.appliance.identity import Identity, NotPairedError, Paired
 from gateway.appliance.link import Link
+from gateway.appliance.lockdown import Lockdown
 from gateway.appliance.outward import FirstRoads
+from gateway.appliance.policy.gate import Gate
 from gateway.appliance.recovering import Recovery
 from gateway.appliance.renewal import Turnover
 from gateway.appliance.sealed import Sealed
@@ -52,30 +55,44 @@ async def run(settings: ApplianceSettings) -> None:
         async with (
             Journal.open(state / "journal.db", clock=clock) as journal,
             outward.opened(settings, paired.console, trust=identity.trust()) as roads,
-            streams.serving(state, paired.gateway_id, targets, clock=clock) as service,
         ):
-            executor = Executor(journal, handlers(tools), clock=clock)
+            append = AuditLog(state, clock=clock).append
+            gate = Gate(state, journal, gateway=paired.gateway_id, append=append, clock=clock)
             itself, turnover = Self(uuid4(), _hardware(identity)), Turnover()
             first_roads = partial(_roads_to_recover, settings, identity)
-            link = Link(
-                Greeter(identity, journal, itself),
-                clock=clock,
-                offers=lambda: Offers(accounts=accounts.names(), targets=targets.offered()),
-                welcomed=service.welcomed,
-                time=service.time,
-                outward=roads,
-                turnover=turnover,
-                recovery=Recovery(identity, itself, roads=first_roads, clock=clock),
-                sealed=sealed,
-            )
             first, cap = settings.reconnect_first, settings.reconnect_cap
-            lines = DataLinks(identity, streams=service, outward=roads, turnover=turnover, clock=clock)
+
+            async def work() -> None:
+                """Do what an appliance does while there is no lockdown, until cancelled."""
+                identity.member()  # which may have gone meanwhile
+                serving = streams.serving(state, paired.gateway_id, targets, allowed=gate.check_stream, clock=clock)
+                async with serving as service:
+                    executor = Executor(journal, gate.guarding(handlers(tools)), clock=clock)
+                    link = Link(
+                        Greeter(identity, journal, itself),
+                        clock=clock,
+                        offers=lambda: Offers(
+                            accounts=accounts.names(), targets=targets.offered(), policy=gate.kept.standing()
+                        ),
+                        welcomed=service.welcomed,
+                        time=service.time,
+                        outward=roads,
+                        turnover=turnover,
+                        recovery=Recovery(identity, itself, roads=first_roads, clock=clock),
+                        sealed=sealed,
+                        gate=gate,
+                    )
+                    lines = DataLinks(identity, streams=service, outward=roads, turnover=turnover, clock=clock)
+                    async with supervise.running(
+                        executor=_once_welcomed(executor, link, journal, clock),
+                        link=link.run(first=first, cap=cap),
+                        lines=lines.run(sessions=settings.data_sessions, first=first, cap=cap),
+                        streams=service.run(),
+                    ):
+                        await asyncio.Event().wait()
+
             async with supervise.running(
-                executor=_once_welcomed(executor, link, journal, clock),
-                link=link.run(first=first, cap=cap),
-                lines=lines.run(sessions=settings.data_sessions, first=first, cap=cap),
-                streams=service.run(),
-                compaction=_compact(journal, clock),
+                work=Lockdown(state).keep(work, clock=clock), gate=gate.run(), compaction=_compact(journal, clock)
             ):
                 log.info("appliance ready", gateway=paired.gateway_name, state=str(state))
                 await supervise.until_asked_to_stop()

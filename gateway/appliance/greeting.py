@@ -91,6 +91,7 @@ class Greeter:
             hardware=self.itself.hardware,
             trust_version=known.trust.version,
             sealing_key=sealing_key,
+            policy=offers.policy,
         )
 
     async def _follow(self, welcome: Welcome, known: Joined) -> None:

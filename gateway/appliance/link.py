@@ -2,7 +2,7 @@
 
 ::
 
-    deliver ---> journal.accept (fsync) ---> accepted          reader
+    deliver ---> gate ---> journal.accept (fsync) ---> accepted reader
     journal ---> outbox ---> report                            reporter
     acknowledge ---> journal.acknowledge                       reader
     accounts, targets ---> offers, when they have changed      offers
@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from gateway.appliance.consoletime import ConsoleTime
 from gateway.appliance.greeting import ConversationError, Greeter, say
 from gateway.appliance.outward import Outward
+from gateway.appliance.policy.gate import Gate
 from gateway.appliance.recovering import Recovery
 from gateway.appliance.renewal import Renewal, Turnover
 from gateway.appliance.sealed import Sealed
@@ -47,6 +48,7 @@ from gateway.contract.messages import (
     Welcome,
     from_console,
 )
+from gateway.contract.policy import PolicyProposed, PolicyTightened
 from gateway.contract.problems import Problem, problem_of
 from gateway.contract.trust import TrustBundle
 from gateway.contract.version import IDENTITY_SINCE, OFFERS_SINCE
@@ -106,6 +108,7 @@ class Link:
     turnover: Turnover
     recovery: Recovery
     sealed: Sealed
+    gate: Gate
     greeted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     """Set once the console has welcomed the appliance for the first time since its start."""
     _welcomed_at: float | None = field(default=None, init=False)
@@ -183,6 +186,7 @@ class _Conversation:
     channel: Channel
     call: _Call
     renewal: Renewal = field(init=False)
+    protocol: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         link = self.link
@@ -190,6 +194,7 @@ class _Conversation:
 
     async def held(self, welcome: Welcome, offers: Offers) -> None:
         """Talk until something ends it, which is raised."""
+        self.protocol = welcome.protocol
         parts = {
             "reporter": self._report(Outbox(self.link.greeter.journal, after=welcome.acknowledged)),
             "time": self._until_time_is_stale(),
@@ -212,7 +217,7 @@ class _Conversation:
             raise ConversationError("the console said something that is not in the protocol") from fault
         match message:
             case Deliver():
-                await say(self.channel, await self._accept(message))
+                await say(self.channel, await self.link.gate.answer(message, self._accept, protocol=self.protocol))
             case Acknowledge(number=number):
                 await self.link.greeter.journal.acknowledge(number)
             case Renewed() | RenewalRefused():
@@ -221,6 +226,8 @@ class _Conversation:
                 await self._trust(bundle)
             case SealedAccounts():
                 await self._accounts(message)
+            case PolicyProposed() | PolicyTightened():
+                await self.link.gate.heard(message)
             case Welcome():
                 raise ConversationError("the console welcomed this appliance twice")
 

@@ -2,7 +2,7 @@
 
 ::
 
-    preamble -> understood? -> granted? -> target known? -> room? -> address allowed? -> audit -> dialled
+    preamble -> understood? -> granted? -> target allowed, known? -> room? -> address allowed? -> audit -> dialled
                     |             |             |              |             |             |         |
                     +-------------+-------------+---- refused -+-------------+-------------+---------+---> audit, reply
                                                                                                   reply "ok", bytes
@@ -62,6 +62,14 @@ class StreamAbandonedError(GatewayError):
     remedy = Remedy.RETRY
 
 
+Allowed = Callable[[str, str], Awaitable[None]]
+"""Asks the site's policy about a target and a lane; raises what is against it."""
+
+
+async def anything(_target: str, _lane: str) -> None:
+    """Allow every target there is."""
+
+
 @dataclass(slots=True)
 class _Visit:
     """One stream, and what is known of it so far; it goes into the audit log."""
@@ -89,12 +97,14 @@ class StreamService:
         dialler: Dialler,
         clock: Clock,
         room: Room | None = None,
+        allowed: Allowed = anything,
     ) -> None:
         self._gateway = gateway
         self._targets = targets
         self._audit = audit
         self._dialler = dialler
         self._clock = clock
+        self._allowed = allowed
         self._places = Places(room or Room(), now=clock.monotonic())
         self.time = ConsoleTime(clock)
         self.ready = asyncio.Event()
@@ -140,10 +150,20 @@ class StreamService:
             found = await asyncio.to_thread(self._read, {visit.name for visit in open_now})
             for visit in open_now:
                 if found[visit.name] != visit.target:
-                    log.info(
-                        "stream cut, its target was removed or changed", target=visit.name, connection=str(visit.id)
-                    )
-                    visit.stream.reset(Reset.REFUSED_POLICY)
+                    self._cut(visit, "its target was removed or changed")
+                elif not await self._is_still_allowed(visit):
+                    self._cut(visit, "the policy has come to forbid it")
+
+    async def _is_still_allowed(self, visit: _Visit) -> bool:
+        try:
+            await self._allowed(visit.name, str(visit.facts["lane"]))
+        except GatewayError:
+            return False
+        return True
+
+    def _cut(self, visit: _Visit, why: str) -> None:
+        log.info("stream cut", why=why, target=visit.name, connection=str(visit.id))
+        visit.stream.reset(Reset.REFUSED_POLICY)
 
     async def _take(self, visit: _Visit, preamble: bytes) -> None:
         visit.facts |= {"session": visit.session, "connection": str(visit.id)}
@@ -168,6 +188,7 @@ class StreamService:
         visit.name = wish.target
         visit.facts |= {"trace": str(wish.trace), "target": wish.target, "lane": wish.lane}
         self._check_grant(visit, wish)
+        await self._allowed(wish.target, wish.lane)
         visit.target = await asyncio.to_thread(self._targets.read, wish.target)
         visit.stream.set_lane(Lane(wish.lane))
         within = min(DIAL_LIMIT, wish.deadline_ms / 1000)
@@ -270,10 +291,14 @@ class StreamService:
 
 
 @asynccontextmanager
-async def serving(state: Path, gateway: UUID, targets: Targets, *, clock: Clock) -> AsyncIterator[StreamService]:
+async def serving(
+    state: Path, gateway: UUID, targets: Targets, *, allowed: Allowed, clock: Clock
+) -> AsyncIterator[StreamService]:
     """Yield the service of the appliance whose state is in that directory; its audit log is whole at the end."""
     with Auditor(AuditLog(state, clock=clock).append) as audit, contextlib.closing(Dialler()) as dialler:
-        yield StreamService(gateway=gateway, targets=targets, audit=audit, dialler=dialler, clock=clock)
+        yield StreamService(
+            gateway=gateway, targets=targets, audit=audit, dialler=dialler, clock=clock, allowed=allowed
+        )
 
 
 def _check_is_wanted(visit: _Visit) -> None:

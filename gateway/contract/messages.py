@@ -17,6 +17,7 @@
         | -- trust kept ----------------------------> |   said after it is on the appliance's disk
         | <------------------------------ accounts -- |   the cloud accounts that are sealed to the gateway
         | -- resealed ------------------------------> |   a new key to seal to
+        | <-- policy proposed, policy tightened ----- |   another policy, for the site's yes; less than it allows
 """
 
 from typing import Annotated, Any, Literal
@@ -27,6 +28,7 @@ from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter
 from gateway.contract.accounts import Resealed, SealedAccounts, SealingKey
 from gateway.contract.events import Event
 from gateway.contract.identity import Hardware, Renew, RenewalRefused, Renewed
+from gateway.contract.policy import Approval, PolicyProposed, PolicyStanding, PolicyTightened
 from gateway.contract.problems import Problem
 from gateway.contract.shapes import Report
 from gateway.contract.streams import OfferedTarget
@@ -41,6 +43,7 @@ REPORT_EVENTS = 100
 MOST_ACCOUNTS = 1000
 MOST_TARGETS = 1000
 MOST_OPEN = 1000
+MOST_APPROVALS = 50
 
 GrantKeyText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
 """An Ed25519 public key, base64url."""
@@ -67,6 +70,7 @@ class Hello(Report):
     hardware: Hardware = Field(default_factory=Hardware)
     trust_version: int = Field(default=0, ge=0, description="version of the trust bundle it keeps; 0 for none")
     sealing_key: SealingKey | None = Field(default=None, description="what credentials are sealed to")
+    policy: PolicyStanding | None = Field(default=None, description="by what the site judges commands")
 
 
 class Welcome(Report):
@@ -97,6 +101,9 @@ class Deliver(Report):
     type: Literal["deliver"] = "deliver"
     command_id: UUID
     command: dict[str, Any]
+    approvals: list[Approval] = Field(
+        default_factory=list, max_length=MOST_APPROVALS, description="words of the site's own keys that it may be done"
+    )
 
 
 class Accepted(Report):
@@ -130,11 +137,12 @@ class ReportEvents(Report):
 
 
 class Offers(Report):
-    """What the appliance has to offer has changed: both lists, whole. Sent to a console that speaks version 2."""
+    """What the appliance has to offer has changed: all of it, whole. Sent to a console that speaks version 2."""
 
     type: Literal["offers"] = "offers"
     accounts: list[str] = Field(max_length=MOST_ACCOUNTS)
     targets: list[OfferedTarget] = Field(max_length=MOST_TARGETS)
+    policy: PolicyStanding | None = None
 
 
 class Trust(Report):
@@ -163,7 +171,16 @@ FromAppliance = Annotated[
     Field(discriminator="type"),
 ]
 FromConsole = Annotated[
-    Welcome | Deliver | Acknowledge | Renewed | RenewalRefused | Trust | SealedAccounts, Field(discriminator="type")
+    Welcome
+    | Deliver
+    | Acknowledge
+    | Renewed
+    | RenewalRefused
+    | Trust
+    | SealedAccounts
+    | PolicyProposed
+    | PolicyTightened,
+    Field(discriminator="type"),
 ]
 
 from_appliance: TypeAdapter[FromAppliance] = TypeAdapter(FromAppliance)

@@ -67,6 +67,7 @@ async def _set_up(place: Site, console: Console) -> None:
         await place.log_in()
     with _timed(console, "The appliance, inside: given a vCenter account and a registration token, nothing else"):
         await place.add_account()
+        await place.let_operate()
         await place.make_token()
         await place.appliance.start()
         await place.until_connected()

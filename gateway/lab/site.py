@@ -208,6 +208,11 @@ class Site:
             inside=True,
         )
 
+    async def let_operate(self) -> None:
+        """Let the console do everything in the data centre; without that it may only look."""
+        state = ("--state", str(self.appliance_state))
+        await self.must("appliance", "policy", "set", "--profile", "operate", *state, inside=True)
+
     async def offer_target(self, name: str, host: str, port: int) -> None:
         """Offer a target of the data centre and wait until the console can reach it."""
         state = ("--state", str(self.appliance_state))
@@ -263,6 +268,7 @@ async def open_site(lab: Lab, directory: Path) -> AsyncIterator[Site]:
         await site.console.start()
         await site.log_in()
         await site.add_account()
+        await site.let_operate()
         await site.make_token()
         await site.appliance.start()
         await site.until_connected()

@@ -12,6 +12,7 @@ What was counted is on the disk before the journal has the command, so that no p
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 import structlog
+from pydantic import ValidationError
 
 from gateway.appliance.audit import AuditNotWrittenError
 from gateway.appliance.auditlines import Act, Fact
@@ -28,13 +30,15 @@ from gateway.appliance.policy.judging import Outcome, Situation, Verdict
 from gateway.appliance.policy.kept import Kept, NothingWaitsError, Proposal
 from gateway.appliance.policy.quotas import Settled, Usage
 from gateway.appliance.policy.reading import PolicyInvalidError, PolicyUnreadableError
-from gateway.commands.ledger import CommandState, Ledger
+from gateway.commands.ledger import CommandChangedError, CommandState, Ledger
 from gateway.commands.work import Work
 from gateway.contract.commands import Command
 from gateway.contract.events import CommandOutcome
 from gateway.contract.inventory import Inventory
+from gateway.contract.messages import Accepted, Deferred, Deliver, Rejected
 from gateway.contract.policy import Approval, DestroyNeeds, PolicyProposed, PolicyTightened
-from gateway.contract.problems import Fault, Problem
+from gateway.contract.problems import Fault, Problem, problem_of
+from gateway.contract.version import DEFERRED_SINCE
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError, Remedy
 from gateway.tunnel.buckets import Bucket
@@ -45,7 +49,10 @@ REFUSALS_A_SECOND: Final = 2.0
 REFUSALS_AT_ONCE: Final = 500.0
 """Refusals beyond that are counted in the next one's line, as `untold`, and have none of their own."""
 LOOK_AGAIN: Final = 60.0
+REMEMBERED: Final = 500
+"""Acts that are not told again when they come again."""
 
+Answer = Accepted | Rejected | Deferred
 Handler = Callable[[Command, Work], Awaitable[Inventory | None]]
 
 
@@ -89,10 +96,28 @@ class Gate:
         self._append = append
         self._clock = clock
         self._order = asyncio.Lock()
-        self._told_to_wait: dict[UUID, str] = {}
+        self._said: deque[Act] = deque(maxlen=REMEMBERED)
         self._refusals = Bucket(rate=REFUSALS_A_SECOND, depth=REFUSALS_AT_ONCE, now=clock.monotonic())
         self._untold = 0
         self._open: frozenset[UUID] = frozenset()
+
+    async def answer(self, message: Deliver, take: Callable[[Deliver], Awaitable[Answer]], *, protocol: int) -> Answer:
+        """Return what is said to a delivery: what `take` says, which writes it into the journal, if it is let through.
+
+        A console that knows no other word is told that what waits is rejected.
+        """
+        try:
+            command = Command.model_validate(message.command)
+        except ValidationError:
+            return await take(message)  # which knows what to say to that
+        try:
+            async with self.admitting(command, approvals=message.approvals):
+                return await take(message)
+        except PolicyRefusedError as error:
+            return Rejected(command_id=message.command_id, problem=problem_of_refusal(error))
+        except PolicyWaitsError as error:
+            answer = Deferred if protocol >= DEFERRED_SINCE else Rejected
+            return answer(command_id=message.command_id, problem=problem_of(error))
 
     @asynccontextmanager
     async def admitting(self, command: Command, *, approvals: Sequence[Approval] = ()) -> AsyncIterator[None]:
@@ -101,16 +126,15 @@ class Gate:
         Raises PolicyRefusedError, or PolicyWaitsError when it may be sent again; the body is then not begun.
         """
         async with self._order:
-            if await self._journal.knows(command):  # what was accepted is not judged again when it is sent again
+            if await self._is_known(command):  # what was accepted is not judged again when it is sent again
                 yield
                 return
             await self._admit(command, approvals)
             try:
                 yield
-            except BaseException:
+            finally:
                 if self._journal.ledger.get(command.id) is None:
                     await self._count(lambda usage: quotas.after(usage, Settled(command.id, CommandOutcome.REFUSED)))
-                raise
 
     def guarding(self, handler: Handler) -> Handler:
         """Return the handler that judges a command once more before anything is changed for it."""
@@ -150,6 +174,12 @@ class Gate:
             async with self._journal.changed:
                 await self._journal.changed.wait_for(lambda: any(map(self._ending, self._open)))
 
+    async def _is_known(self, command: Command) -> bool:
+        try:
+            return await self._journal.knows(command)
+        except CommandChangedError:
+            return True  # it is not taken, and who takes commands says so
+
     async def _admit(self, command: Command, approvals: Sequence[Approval]) -> None:
         verdict, problem = await self._judge(command, approvals)
         if problem is not None or verdict is None:
@@ -161,14 +191,10 @@ class Gate:
             raise refusal
         if verdict.outcome is Outcome.WAITS:
             await self._let_wait(command, verdict)
-        try:
-            await asyncio.to_thread(self._append, [Act("command.accepted", "ok", facts)])
-        except AuditNotWrittenError as fault:
-            raise PolicyWaitsError(fault.message) from fault
+        await self._tell_once(Act("command.allowed", "ok", facts))
         booking = quotas.booked(command, at=self._clock.now())
         if booking is not None:
             await self._count(lambda usage: quotas.after(usage, booking))
-        self._told_to_wait.pop(command.id, None)
 
     async def _judge(
         self, command: Command, approvals: Sequence[Approval]
@@ -186,11 +212,7 @@ class Gate:
         error = PolicyWaitsError("; ".join(rule.reason for rule in verdict.against))
         if any(rule.name == "destroy" for rule in verdict.against):
             await asyncio.to_thread(self.kept.wait, command, reason=error.message, now=self._clock.now())
-        if self._told_to_wait.get(command.id) != error.message:
-            if len(self._told_to_wait) >= REFUSALS_AT_ONCE:
-                self._told_to_wait.clear()
-            self._told_to_wait[command.id] = error.message
-            await self._tell_of_refusal(Act("command.waits", "refused", {**_facts(command), "message": error.message}))
+        await self._tell_once(Act("command.waits", "refused", {**_facts(command), "message": error.message}))
         raise error
 
     async def _begin(self, command: Command) -> None:
@@ -274,6 +296,16 @@ class Gate:
         usage = change(await asyncio.to_thread(book.read, self.kept.usage))
         await asyncio.to_thread(book.write, self.kept.usage, usage)
         self._open = frozenset(usage.wishes)
+
+    async def _tell_once(self, act: Act) -> None:
+        """Write what was not said before of that command: what is not taken now is sent again, every half minute."""
+        if act in self._said:
+            return
+        try:
+            await asyncio.to_thread(self._append, [act])
+        except AuditNotWrittenError as fault:
+            raise PolicyWaitsError(fault.message) from fault
+        self._said.append(act)
 
     async def _tell_of_refusal(self, act: Act) -> None:
         """Write that something was refused, or count it where a flood would push older lines out of the log."""

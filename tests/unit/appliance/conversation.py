@@ -12,11 +12,14 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel, SecretStr
 
+from gateway.appliance.audit import AuditLog
 from gateway.appliance.consoletime import ConsoleTime
 from gateway.appliance.greeting import Greeter, Self
 from gateway.appliance.identity import Identity, Paired
 from gateway.appliance.link import Link
 from gateway.appliance.outward import Choice, FirstRoads, Outward, Way
+from gateway.appliance.policy.gate import Gate
+from gateway.appliance.policy.reading import of_profile
 from gateway.appliance.recovering import Recovery
 from gateway.appliance.renewal import Turnover
 from gateway.appliance.sealed import Sealed
@@ -38,6 +41,7 @@ from gateway.contract.messages import (
     from_appliance,
 )
 from gateway.contract.pairing import PairingResult
+from gateway.contract.policy import Profile
 from gateway.contract.streams import OfferedTarget
 from gateway.identity import keys, tls
 from gateway.identity.authority import Authority
@@ -220,6 +224,9 @@ async def conversation(
         console.pair(identity)
         itself, turnover = Self(boot_id or uuid4(), machine or Hardware()), Turnover()
         sealed = Sealed.open(state, gateway=identity.member().gateway_id, device=identity.device(), clock=clock)
+        audit = AuditLog(state, clock=clock)
+        gate = Gate(state, journal, gateway=identity.member().gateway_id, append=audit.append, clock=clock)
+        gate.kept.file.write(of_profile(Profile.OPERATE))
         talks = Conversation(console, journal, clock, identity, ConsoleTime(clock), turnover, sealed)
         link = Link(
             Greeter(identity, journal, itself),
@@ -231,6 +238,7 @@ async def conversation(
             turnover=turnover,
             recovery=Recovery(identity, itself, roads=FirstRoads, clock=clock),
             sealed=sealed,
+            gate=gate,
         )
-        async with supervise.running(link=link.run(first=0.01, cap=0.01)):
+        async with supervise.running(gate=gate.run(), link=link.run(first=0.01, cap=0.01)):
             yield talks

@@ -1,6 +1,7 @@
 """This file is the promises of the appliance as a whole, against a whole console in this process."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
@@ -15,8 +16,10 @@ import pytest
 
 from gateway.appliance import daemon, streams
 from gateway.appliance.audit import AuditLog
-from gateway.appliance.auditlines import parsed
+from gateway.appliance.auditlines import Act, parsed
 from gateway.appliance.identity import Identity, NotPairedError
+from gateway.appliance.lockdown import Lockdown
+from gateway.appliance.policy.reading import PolicyFile, of_profile
 from gateway.appliance.resolving import Dialler
 from gateway.appliance.settings import ApplianceSettings
 from gateway.appliance.targets import Target, Targets
@@ -25,8 +28,10 @@ from gateway.commands.journal import Journal
 from gateway.commands.ledger import CommandState
 from gateway.commands.work import Work
 from gateway.contract.commands import Command
+from gateway.contract.policy import Profile
 from gateway.kit import files
 from gateway.kit.clock import SystemClock
+from gateway.kit.errors import GatewayError
 from gateway.kit.files import AlreadyRunningError
 from gateway.kit.secretfile import SecretUnreadableError
 from gateway.tunnel.session import Session
@@ -67,8 +72,15 @@ async def until(there: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def running_appliance(settings: ApplianceSettings) -> AsyncIterator[None]:
-    """Run the appliance as `pcg appliance run` does; leaving sends it SIGTERM and waits for its end."""
+async def running_appliance(
+    settings: ApplianceSettings, *, policy: Profile | None = Profile.OPERATE
+) -> AsyncIterator[None]:
+    """Run the appliance as `pcg appliance run` does; leaving sends it SIGTERM and waits for its end.
+
+    `policy` is the profile that the site has chosen, if it has chosen one.
+    """
+    if policy is not None:
+        PolicyFile(files.make_private_directory(settings.state)).write(of_profile(policy))
     async with asyncio.TaskGroup() as group:
         task = group.create_task(daemon.run(settings))
         stops = signal.getsignal(signal.SIGTERM)
@@ -129,6 +141,67 @@ async def test_a_second_daemon_on_one_state_directory_is_refused_and_the_first_l
         pass
 
 
+async def test_an_appliance_that_was_paired_and_no_more_lets_the_console_look_and_no_more(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def handler(command: Command, work: Work) -> None:
+        pytest.fail("it was carried out")
+
+    monkeypatch.setattr(daemon, "handlers", lambda _tools: handler)
+    settings = settings_in(tmp_path, token_file=written(tmp_path / "token", await token(console)))
+    async with running_appliance(settings, policy=None):
+        assert (await console.put(cluster())).status in {200, 201, 202}
+        await until(lambda: bool(_refused(settings)))
+    assert PolicyFile(settings.state).read().policy.profile is Profile.OBSERVE
+    assert "profile observe" in str(_refused(settings)[0].facts["message"])
+
+
+def _refused(settings: ApplianceSettings) -> list[Act]:
+    entries = [parsed(line) for _, line in AuditLog(settings.state, clock=SystemClock()).lines()]
+    return [one.act for one in entries if one is not None and one.act.action == "command.refused"]
+
+
+async def test_a_lockdown_cuts_command_stream_and_link_in_under_a_second_and_all_goes_on_after_it(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts, running = 0, asyncio.Event()
+
+    async def handler(command: Command, work: Work) -> None:
+        nonlocal attempts
+        attempts += 1
+        running.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            running.clear()
+
+    monkeypatch.setattr(daemon, "handlers", lambda _tools: handler)
+    monkeypatch.setattr(daemon, "CONSOLE_FIRST", 0.0)
+    monkeypatch.setattr(streams, "Dialler", partial(Dialler, look_up=Lookup(), deny=(), own=nobody))
+    settings = settings_in(tmp_path, token_file=written(tmp_path / "token", await token(console)))
+    targets, locked = Targets(files.make_private_directory(settings.state) / "targets"), Lockdown(settings.state)
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server, running_appliance(settings):
+        port = server.sockets[0].getsockname()[1]
+        targets.write("echo", Target(host="echo.test", port=port, allow=("127.0.0.0/8",)))
+        assert (await console.put(cluster())).status in {200, 201, 202}
+        async with tunnel(console) as road, asyncio.timeout(60):
+            stream = await opened(road, "echo")
+            await running.wait()
+            began = time.monotonic()
+            locked.ask()
+            await until(lambda: locked.is_held)
+            assert not running.is_set()
+            with contextlib.suppress(GatewayError):
+                assert not await stream.read()
+            assert time.monotonic() - began < 1.0
+            _, away = await reach(road, "echo")
+            assert away.status == "refused"
+            locked.release()
+            await running.wait()
+            assert await exchanged(await opened(road, "echo"), b"x") == b"xbye"
+    assert attempts == 2
+
+
 async def test_a_command_of_the_console_is_carried_out(
     tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +242,7 @@ async def test_sigterm_stops_within_seconds_and_a_running_command_goes_on_at_the
             return bool(database.execute("SELECT count(*) FROM entries WHERE kind = 'Ended'").fetchone()[0])
 
     monkeypatch.setattr(daemon, "handlers", lambda _tools: handler)
+    monkeypatch.setattr(daemon, "CONSOLE_FIRST", 0.0)
     async with Journal.open(state / "journal.db", clock=SystemClock()) as journal:
         await journal.accept(command)
     began = time.monotonic()

@@ -121,7 +121,7 @@ async def test_what_is_accepted_and_what_is_refused_is_in_the_audit_log(site: Gu
     read, apply = a_read(), an_apply()
     await site.accept(read)
     message = await site.refused(apply)
-    assert [act.facts["command"] for act in site.told("command.accepted")] == [str(read.id)]
+    assert [act.facts["command"] for act in site.told("command.allowed")] == [str(read.id)]
     (refused,) = site.told("command.refused")
     assert (refused.facts["command"], refused.facts["kind"]) == (str(apply.id), "cluster.apply")
     assert refused.facts["message"] == message
