@@ -8,6 +8,7 @@ import typer
 from pydantic import SecretStr, ValidationError
 
 from gateway.appliance import daemon, governing, outward, oversight, pairing
+from gateway.appliance import sealed as sealed_accounts
 from gateway.appliance.identity import Identity, Paired
 from gateway.appliance.oversight import StateOption
 from gateway.appliance.settings import ApplianceSettings
@@ -56,7 +57,7 @@ def pair(
     """
     token = secretfile.read(token_file)
     settings = _settings(state=state)
-    identity = Identity.open(files.make_private_directory(settings.state))
+    identity = Identity.open(files.make_private_directory(settings.state), device_key=settings.device_key)
     paired = asyncio.run(_pair(identity, token, settings))
     if str(token_file) != "-":
         secretfile.wipe(token_file)
@@ -70,7 +71,7 @@ def status(state: StateOption = None) -> None:
     directory = files.make_private_directory(_settings(state=state).state)
     paired = Identity.open(directory).paired()
     typer.echo(f"Paired with {paired.console} as {paired.gateway_name}." if paired else "Not paired.")
-    typer.echo(f"Cloud accounts: {', '.join(Accounts(directory / 'accounts').names()) or 'none'}.")
+    typer.echo(f"Cloud accounts: {', '.join(_accounts(directory)) or 'none'}.")
     typer.echo(f"Targets: {', '.join(Targets(directory / 'targets').names()) or 'none'}.")
 
 
@@ -87,7 +88,7 @@ def add_account(
     check: Annotated[bool, typer.Option("--check/--no-check", help="sign in once before keeping it")] = True,
     state: StateOption = None,
 ) -> None:
-    """Add a cloud account, or replace the one of that name."""
+    """Add a cloud account, or replace the one of that name; it goes before a sealed one of the same name."""
     password = SecretStr(secretfile.read(password_file))
     try:
         account = CloudAccount(server=server, user=user, password=password, thumbprint=thumbprint)
@@ -104,17 +105,27 @@ def add_account(
 
 @account_app.command("list")
 def list_accounts(state: StateOption = None) -> None:
-    """List the cloud accounts, without their passwords."""
-    accounts = Accounts(_settings(state=state).state / "accounts")
+    """List the cloud accounts, without their passwords: those added here, and those that came sealed."""
+    directory = _settings(state=state).state
+    accounts = Accounts(directory / "accounts")
+    sealed = sealed_accounts.kept_names(directory)
     for name in accounts.names():
         account = accounts.read(name)
-        typer.echo(f"{name}\t{account.kind}\t{account.server}\t{account.user}")
+        hides = "\tinstead of the sealed one of that name" if name in sealed else ""
+        typer.echo(f"{name}\t{account.kind}\t{account.server}\t{account.user}{hides}")
+    for name in sealed:
+        if name not in accounts.names():
+            typer.echo(f"{name}\tsealed, through the console")
 
 
 @account_app.command("remove")
 def remove_account(name: Annotated[str, typer.Argument(help="the account's name")], state: StateOption = None) -> None:
     """Forget a cloud account."""
     Accounts(_settings(state=state).state / "accounts").remove(name)
+
+
+def _accounts(state: Path) -> list[str]:
+    return sorted({*Accounts(state / "accounts").names(), *sealed_accounts.kept_names(state)})
 
 
 async def _pair(identity: Identity, token: str, settings: ApplianceSettings) -> Paired:

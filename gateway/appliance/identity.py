@@ -93,12 +93,14 @@ class Identity:
     """The identity directory below the appliance's state."""
 
     directory: Path
+    device_key: str = devicekeys.NONE
+    """Where a device key is made; see devicekeys.keep."""
     _changing: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
 
     @classmethod
-    def open(cls, state: Path) -> "Identity":
+    def open(cls, state: Path, *, device_key: str = devicekeys.NONE) -> "Identity":
         """Return the identity kept in `state`; the directory is made where there is none."""
-        return cls(files.make_private_directory(state / "identity"))
+        return cls(files.make_private_directory(state / "identity"), device_key)
 
     def candidate(self) -> Candidate:
         """Return the keys to pair with: the same ones at every attempt, and others than those in use if there are any.
@@ -108,7 +110,7 @@ class Identity:
         known = self.joined()
         device, certificate = (known.device + 1, known.certificate + 2) if known is not None else (1, 1)
         made = files.make_private_directory(self._device(device).parent)
-        return Candidate(devicekeys.keep(made, where=devicekeys.NONE), self._request(certificate))
+        return Candidate(devicekeys.keep(made, where=self.device_key), self._request(certificate))
 
     def store(self, result: PairingResult, *, console: str, token_id: str | None = None) -> Paired:
         """Keep what pairing brought for `candidate`'s keys. Raises GrantWrongError."""
@@ -155,7 +157,7 @@ class Identity:
         directory = self._device(self.member().device).parent
         if not any((directory / name).exists() for name in (devicekeys.FILE, devicekeys.WRAPPED)):
             raise NotPairedError("the appliance's device key is gone: pair the appliance again")
-        return devicekeys.keep(directory)
+        return devicekeys.keep(directory, where=self.device_key)
 
     def trust(self) -> str:
         """Return the console's roots (PEM); nothing where they cannot be read, as `tls` will say."""

@@ -26,6 +26,11 @@ class ApplianceSettings(BaseSettings):
         default=None,
         description="file that holds a registration token; read when not paired yet, and removed once paired",
     )
+    device_key: str = Field(
+        default="auto",
+        description="where a new device key is made: auto (in the machine's TPM if it has one that answers, in a file "
+        "otherwise), file, or the TCTI of a TPM that must be used, such as device:/dev/tpmrm0",
+    )
     reconnect_first: float = Field(
         default=1.0, gt=0, description="seconds, upper limit of the first pause before the console is called again"
     )

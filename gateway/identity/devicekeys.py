@@ -17,7 +17,7 @@ from gateway.identity import keys, tpm
 from gateway.kit import files
 
 AUTO = "auto"
-NONE = "none"
+NONE = "file"
 FILE = "device.key"
 WRAPPED = "device.tpm"
 
