@@ -126,9 +126,10 @@ def _show(found: Situation, now: datetime) -> None:
         typer.echo(f"{what:12}  {_minute(one.not_valid_after_utc)}  sha256:{spki_pin(one).hex()}")
     if not found.authority.has_root_key:
         typer.echo("The current root's key is not in its place; it is needed to rotate.")
-    typer.echo(f"\nPhase: {phase.value}. Trust bundle: version {found.authority.trust.version}, kept by")
+    typer.echo(f"\nPhase: {phase.value}. Trust bundle: version {found.authority.trust.version}.")
     for version, gateways in found.by_version.items():
-        typer.echo(f"  {gateways} gateways: {f'version {version}' if version else 'not known which'}")
+        which = f"version {version}" if version else "nobody knows which version"
+        typer.echo(f"  {which} is kept by {gateways} gateway{'' if gateways == 1 else 's'}")
     typer.echo(f"Next: {ca.next_step(found, now=now)}")
 
 

@@ -22,6 +22,7 @@ from gateway.console.settings import ConsoleSettings
 from gateway.contract.trust import TrustBundle
 from gateway.identity import certificates, keys, tls
 from gateway.identity.authority import Authority
+from gateway.identity.vault import RootKeyAwayError
 from gateway.kit import files
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError
@@ -35,6 +36,8 @@ log = structlog.get_logger(__name__)
 class Custody:
     """The authority of a running console, and the TLS contexts of its two ports.
 
+    Making one raises AuthorityEndedError or AuthorityDamagedError where nothing can be signed.
+
     `trust` is what appliances are to trust now; `newer_than` is for who has to tell them.
     """
 
@@ -44,6 +47,10 @@ class Custody:
         self._clock = clock
         self._turn = asyncio.Event()
         self._troubled = False
+        try:
+            self._renew_intermediate()
+        except RootKeyAwayError as fault:
+            self._say(fault)
         self._shown = self._certify()
         self._taken = authority.trust.version
         self.api = self._context()
@@ -67,7 +74,7 @@ class Custody:
             await self.look()
 
     async def look(self) -> None:
-        """Do what there is to do now."""
+        """Do what there is to do now; what fails is said once."""
         try:
             try:
                 await asyncio.to_thread(self._renew)
@@ -81,7 +88,9 @@ class Custody:
 
     def _renew(self) -> None:
         if self.authority.reload():
-            log.info("authority has changed", phase=self.authority.state.phase, version=self.trust.version)
+            log.info(
+                "authority has changed", phase=self.authority.state.phase, version=self.trust.version, pin=self._pin
+            )
         try:
             self._renew_intermediate()
         finally:
@@ -93,7 +102,7 @@ class Custody:
         root, intermediate = self.authority.chain[0], self.authority.chain[-1]
         if not certificates.past_half(intermediate, now):
             return
-        if intermediate.not_valid_after_utc >= root.not_valid_after_utc:
+        if root.not_valid_after_utc <= max(now, intermediate.not_valid_after_utc):
             return  # a new one would not last longer: the root has to be rotated, which is for people to decide
         self.authority.renew_intermediate(now=now)
         log.info("intermediate renewed", until=self.authority.chain[-1].not_valid_after_utc.isoformat())
@@ -123,6 +132,10 @@ class Custody:
 
     def _own(self) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(self._certificate.read_bytes())
+
+    @property
+    def _pin(self) -> str:
+        return f"sha256:{self.authority.pin.hex()}"
 
     @property
     def _certificate(self) -> Path:

@@ -43,6 +43,13 @@ class RequestRefusedError(GatewayError):
     remedy = Remedy.CALLER
 
 
+class AuthorityEndedError(GatewayError):
+    """The authority's own certificates have ended: nothing that it signs is good."""
+
+    code = "authority.ended"
+    remedy = Remedy.OPERATOR
+
+
 @dataclass(frozen=True, slots=True)
 class Issued:
     """A certificate that was just signed; `pem` is the leaf followed by the intermediate."""
@@ -118,13 +125,14 @@ class Authority:
     def sign_gateway(self, request_pem: str, gateway: UUID, *, now: datetime) -> Issued:
         """Sign an appliance's client certificate. What the request says about its subject is ignored.
 
-        Raises RequestRefusedError.
+        Raises RequestRefusedError or AuthorityEndedError.
         """
-        return self._issued(certificates.for_gateway(_requested_key(request_pem), gateway, self._chain.signer, now=now))
+        public_key = _requested_key(request_pem)
+        return self._issued(certificates.for_gateway(public_key, gateway, self._living_signer(now), now=now))
 
     def sign_server(self, public_key: keys.PublicKey, hosts: list[str], *, now: datetime) -> Issued:
-        """Sign the console's own certificate for the given host names and addresses."""
-        return self._issued(certificates.for_server(public_key, hosts, self._chain.signer, now=now))
+        """Sign the console's own certificate for the given host names and addresses. Raises AuthorityEndedError."""
+        return self._issued(certificates.for_server(public_key, hosts, self._living_signer(now), now=now))
 
     def vouches_for(self, certificate_der: bytes) -> bool:
         """Tell whether a certificate was signed by an intermediate below a root that is still in the bundle."""
@@ -145,9 +153,10 @@ class Authority:
     def renew_intermediate(self, *, now: datetime) -> None:
         """Sign with a new intermediate from now on; what the former ones have signed stays good.
 
-        Raises RootKeyAwayError.
+        Raises RootKeyAwayError or AuthorityEndedError.
         """
         with self._changing():
+            self._refuse_ended(self._chain.roots[0], now)
             made, _ = self._vault.make_intermediate(self._vault.root_signer(self.state.current), now)
             living = tuple(name for name, one in self._intermediates() if one.not_valid_after_utc > now)
             self._vault.write(self.state.model_copy(update={"intermediates": (*living, made)}))
@@ -188,6 +197,19 @@ class Authority:
     def chain(self) -> tuple[x509.Certificate, ...]:
         """The roots, the current one first, and last the intermediate that signs."""
         return (*self._chain.roots, self._chain.signer.certificate)
+
+    def _living_signer(self, now: datetime) -> certificates.Signer:
+        self._refuse_ended(self._chain.signer.certificate, now)
+        return self._chain.signer
+
+    def _refuse_ended(self, certificate: x509.Certificate, now: datetime) -> None:
+        if certificate.not_valid_after_utc > now:
+            return
+        step = "rotate" if self._chain.roots[0].not_valid_after_utc > now else "rotate --root, twice"
+        raise AuthorityEndedError(
+            f"the authority has ended at {certificate.not_valid_after_utc:%Y-%m-%d}: `pcg console ca {step}` "
+            "makes a new one that gateways can follow"
+        )
 
     def _issued(self, leaf: x509.Certificate) -> Issued:
         pem = certificates.pem(leaf) + certificates.pem(self._chain.signer.certificate)

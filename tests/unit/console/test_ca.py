@@ -19,8 +19,9 @@ from gateway.contract.trust import Successions
 from gateway.identity import succession, tls
 from gateway.identity.rotation import RotationOutOfTurnError
 from gateway.kit import files
+from gateway.tunnel.calling import ConsoleNotTrustedError
 from gateway.tunnel.channel import ChannelClosedError
-from tests.fakes.console import Console, paired_appliance, running_console
+from tests.fakes.console import Appliance, Console, paired_appliance, running_console
 
 
 async def said(state: Path, *words: str) -> str:
@@ -67,7 +68,7 @@ async def test_a_rotation_waits_for_gateways_and_names_them(console: Console) ->
     with pytest.raises(GatewaysLeftBehindError):  # their certificates are still below the former root
         await said(state, "rotate", "--retire")
     done = await said(state, "rotate", "--retire", "--yes")
-    assert "Phase: steady. Trust bundle: version 4" in done
+    assert "Phase: steady. Trust bundle: version 4." in done
 
 
 async def test_a_step_out_of_turn_is_refused_whatever_is_said(console: Console) -> None:
@@ -138,6 +139,18 @@ async def test_below_a_retired_root_nobody_comes_in_though_the_console_was_not_r
     present = await has_noticed(console, version=4)
     pair = (state.parent / "dc1.pem", state.parent / "dc1.key")
     appliance.tls = tls.timeless("".join(present.trust.roots), certificate=pair[0], key=pair[1])
+    await shows_another_certificate(appliance)
     with pytest.raises(ChannelClosedError, match=r"authority that was retired"):
         async with appliance.connected(protocol=3):
             pass
+
+
+async def shows_another_certificate(appliance: Appliance) -> None:
+    """Wait until the console shows a certificate below the new root: it says so a moment before it does so."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                async with appliance.dialled():
+                    return
+            except ConsoleNotTrustedError:
+                await asyncio.sleep(0.05)

@@ -14,8 +14,8 @@ from cryptography import x509
 
 from gateway.console.custody import Custody
 from gateway.console.settings import ConsoleSettings
-from gateway.identity import authority, keys, tls
-from gateway.identity.authority import Authority
+from gateway.identity import authority, keys, succession, tls
+from gateway.identity.authority import Authority, AuthorityEndedError
 from gateway.identity.certificates import spki_pin
 from gateway.kit import files
 
@@ -192,3 +192,26 @@ async def test_a_root_key_that_lies_elsewhere_does_not_keep_the_console_from_ren
     ports.clock.ahead = timedelta(days=400)
     await ports.clock.turn()
     assert (await ports.shown(ports.custody.authority.clients)).not_valid_after_utc > first.not_valid_after_utc
+
+
+@pytest.mark.parametrize("years", [1, 3, 9])
+async def test_a_console_that_was_off_for_years_starts(ports: Ports, years: int) -> None:
+    ports.clock.ahead = timedelta(days=365 * years)
+    state = ports.custody.authority.clients
+    again = Custody(ConsoleSettings(state=ports.directory, hosts=["127.0.0.1"]), ports.other, clock=ports.clock)
+    assert again.authority.chain[-1].not_valid_after_utc > ports.clock.now() + timedelta(days=30)
+    assert again.authority.clients == state
+
+
+async def test_a_console_whose_root_has_ended_says_what_to_do_and_starts_once_it_is_done(ports: Ports) -> None:
+    asleep = ports.custody.authority.clients
+    ports.clock.ahead = timedelta(days=365 * 11)
+    settings = ConsoleSettings(state=ports.directory, hosts=["127.0.0.1"])
+    with pytest.raises(AuthorityEndedError, match="rotate --root, twice"):
+        Custody(settings, ports.other, clock=ports.clock)
+    with pytest.raises(AuthorityEndedError, match="rotate --root, twice"):
+        ports.other.renew_intermediate(now=ports.clock.now())
+    ports.other.hand_on(now=ports.clock.now())
+    ports.other.promote(now=ports.clock.now())
+    again = Custody(settings, ports.other, clock=ports.clock).authority
+    assert succession.follow([asleep], again.successions).roots[0] == again.root
