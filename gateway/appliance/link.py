@@ -30,18 +30,15 @@ from gateway.appliance.policy.gate import Gate
 from gateway.appliance.recovering import Recovery
 from gateway.appliance.renewal import Renewal, Turnover
 from gateway.appliance.sealed import Sealed
-from gateway.commands.ledger import CommandChangedError
+from gateway.commands.inbox import Inbox
 from gateway.commands.outbox import Outbox
 from gateway.contract.accounts import SealedAccounts
-from gateway.contract.commands import Command
 from gateway.contract.identity import RenewalRefused, Renewed
 from gateway.contract.messages import (
     MESSAGE_LIMIT,
-    Accepted,
     Acknowledge,
     Deliver,
     Offers,
-    Rejected,
     ReportEvents,
     Trust,
     TrustKept,
@@ -49,7 +46,6 @@ from gateway.contract.messages import (
     from_console,
 )
 from gateway.contract.policy import PolicyProposed, PolicyTightened
-from gateway.contract.problems import Problem, problem_of
 from gateway.contract.trust import TrustBundle
 from gateway.contract.version import IDENTITY_SINCE, OFFERS_SINCE
 from gateway.identity import tls
@@ -64,13 +60,6 @@ log = structlog.get_logger(__name__)
 
 OFFER_EVERY = 5.0
 """Seconds after which is looked whether there is something else to offer."""
-
-
-class NotUnderstoodError(GatewayError):
-    """A command cannot be understood."""
-
-    code = "command.not_understood"
-    remedy = Remedy.DEVELOPER
 
 
 class TimeStaleError(GatewayError):
@@ -186,7 +175,7 @@ class _Conversation:
     channel: Channel
     call: _Call
     renewal: Renewal = field(init=False)
-    protocol: int = field(default=0, init=False)
+    inbox: Inbox = field(init=False)
 
     def __post_init__(self) -> None:
         link = self.link
@@ -194,9 +183,11 @@ class _Conversation:
 
     async def held(self, welcome: Welcome, offers: Offers) -> None:
         """Talk until something ends it, which is raised."""
-        self.protocol = welcome.protocol
+        self.inbox = Inbox(self.link.greeter.journal, welcome.protocol)
         parts = {
-            "reporter": self._report(Outbox(self.link.greeter.journal, after=welcome.acknowledged)),
+            "reporter": self._report(
+                Outbox(self.link.greeter.journal, after=welcome.acknowledged, protocol=welcome.protocol)
+            ),
             "time": self._until_time_is_stale(),
             "turnover": self._until_turned_over(),
         }
@@ -217,7 +208,9 @@ class _Conversation:
             raise ConversationError("the console said something that is not in the protocol") from fault
         match message:
             case Deliver():
-                await say(self.channel, await self.link.gate.answer(message, self._accept, protocol=self.protocol))
+                await say(
+                    self.channel, await self.link.gate.answer(message, self.inbox.take, protocol=self.inbox.protocol)
+                )
             case Acknowledge(number=number):
                 await self.link.greeter.journal.acknowledge(number)
             case Renewed() | RenewalRefused():
@@ -244,18 +237,6 @@ class _Conversation:
         if resealed is not None:
             await say(self.channel, resealed)
 
-    async def _accept(self, message: Deliver) -> Accepted | Rejected:
-        """Write the command down; what is answered is on the disk."""
-        try:
-            command = Command.model_validate(message.command)
-            await self.link.greeter.journal.accept(command)
-        except ValidationError as fault:
-            return Rejected(command_id=message.command_id, problem=_not_understood(fault))
-        except CommandChangedError as error:
-            return Rejected(command_id=message.command_id, problem=problem_of(error))
-        log.info("command accepted", command=str(command.id), kind=command.task.kind)
-        return Accepted(command_id=command.id)
-
     async def _report(self, outbox: Outbox) -> None:
         while True:
             await say(self.channel, ReportEvents(events=await outbox.next_batch()))
@@ -279,12 +260,3 @@ class _Conversation:
         if not self.call.left.done():
             self.call.left.set_result(None)
         await asyncio.Event().wait()
-
-
-def _not_understood(fault: ValidationError) -> Problem:
-    first = fault.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    error = NotUnderstoodError(
-        f"the appliance does not understand the command ({where}: {first['msg']}): upgrade the appliance"
-    )
-    return problem_of(error)

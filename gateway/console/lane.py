@@ -3,7 +3,7 @@
 ::
 
     pending ──> delivered, unanswered ──> accepted … ended          at most 16 unanswered, 64 not ended
-                     └── deferred ──> all wait half a minute, then come again in their order
+                     └── deferred ──> it and what is for the same resource wait half a minute, then come in order
 
 Commands about commands go first, and are never held: they are what one sends when all else waits.
 """
@@ -35,13 +35,16 @@ class Lane:
     """The deliveries of one connection."""
 
     unanswered: dict[UUID, float] = field(default_factory=dict)
-    held_until: float = 0.0
+    held: dict[str, float] = field(default_factory=dict)
+    """Resources of which a command was deferred, and until when nothing for them is sent."""
 
     def next(self, pending: Sequence[Waiting], *, unfinished: int, now: float) -> list[UUID]:
         """Return which of `pending`, in its order, are delivered now; they count as unanswered from now on."""
-        waiting = [one for one in pending if one.id not in self.unanswered]
+        self.held = {resource: until for resource, until in self.held.items() if until > now}
+        waiting = [one for one in pending if one.id not in self.unanswered and one.resource not in self.held]
         first = [one.id for one in waiting if one.resource == CONTROL]
-        others = [one.id for one in waiting if one.resource != CONTROL][: self._room(unfinished, now)]
+        room = max(0, MOST_UNFINISHED - unfinished - len(self.unanswered))
+        others = [one.id for one in waiting if one.resource != CONTROL][:room]
         chosen = [*first, *others][: max(0, IN_FLIGHT - len(self.unanswered))]
         self.unanswered.update(dict.fromkeys(chosen, now))
         return chosen
@@ -50,17 +53,12 @@ class Lane:
         """Take note that a command was accepted or rejected."""
         self.unanswered.pop(command, None)
 
-    def deferred(self, command: UUID, *, now: float) -> None:
+    def deferred(self, command: UUID, resource: str, *, now: float) -> None:
         """Take note that a command was not taken: it stays pending, and what comes after it waits too."""
         self.unanswered.pop(command, None)
-        self.held_until = now + DEFERRED_FOR
+        self.held[resource] = now + DEFERRED_FOR
 
     def is_silent(self, now: float) -> bool:
         """Tell whether an answer is overdue."""
         oldest = min(self.unanswered.values(), default=None)
         return oldest is not None and now - oldest > ANSWER_LIMIT
-
-    def _room(self, unfinished: int, now: float) -> int:
-        if now < self.held_until:
-            return 0
-        return max(0, MOST_UNFINISHED - unfinished - len(self.unanswered))
