@@ -46,6 +46,6 @@ def confirm_removal(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not can_ask():
-        raise NotConfirmedError("nothing was removed: without a terminal to ask on, say --yes")
+        raise NotConfirmedError("nothing was changed: without a terminal to ask on, say --yes")
     if not confirmed(question):
-        raise NotConfirmedError("nothing was removed")
+        raise NotConfirmedError("nothing was changed")

@@ -24,10 +24,10 @@ from gateway.kit.errors import GatewayError, Remedy
 log = structlog.get_logger(__name__)
 
 
-class OutcomeUnknownError(GatewayError):
+class GatewayPutBackError(GatewayError):
     """The gateway was put back to a state from before the command: nobody knows how far it had come."""
 
-    code = "command.outcome_unknown"
+    code = "command.gateway_put_back"
     remedy = Remedy.OPERATOR
 
 
@@ -49,7 +49,7 @@ async def _end_lost(rows: Within, gateway: Gateway, hello: Hello, clock: Clock) 
     there = set(hello.open_commands)
     lost = [one for one in await commands.taken_on(rows, gateway.id) if one.id not in there]
     problem = problem_of(
-        OutcomeUnknownError(
+        GatewayPutBackError(
             f"gateway {gateway.name!r} was put back to a state from before this command: look at what it has left, "
             "and send the wish again",
             gateway=gateway.name,

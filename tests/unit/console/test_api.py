@@ -48,7 +48,7 @@ async def test_nobody_comes_in_without_a_key(console: Console, header: str | Non
     for route in TABLE:
         if route.public:
             continue
-        path = route.path.format(project="default", name="demo", id="0" * 20)
+        path = route.path.format(project="default", name="demo", id="0" * 20, account="main")
         headers = {} if header is None else {"Authorization": header}
         async with console.http.request(route.method, path, headers=headers) as answer:
             said = Said(answer.status, await answer.json(content_type=None), answer.headers)
@@ -228,7 +228,14 @@ async def test_a_tenant_finds_nothing_of_another_tenant(console: Console) -> Non
     await token(console, "dc9")
     token_id = (await console.ask("GET", "/api/v1/registration-tokens")).body["items"][0]["id"]
     stranger = await console.add_tenant("stranger")
-    bodies: dict[str, object] = {"applyCluster": cluster().model_dump(mode="json"), "readInventory": {"account": "a"}}
+    bodies: dict[str, object] = {
+        "applyCluster": cluster().model_dump(mode="json"),
+        "confirmGateway": {"words": "lusab-babad-lusab-babad-lusab-babad"},
+        "makeRepairToken": {},
+        "putSealedAccount": {"version": 1, "key_id": "0" * 64, "sealed": "AAAA"},
+        "readInventory": {"account": "a"},
+        "revokeGateway": {},
+    }
     empty = {"listRegistrationTokens", "listGateways", "listClusters", "listAudit"}
     own = {"whoAmI", "makeRegistrationToken", "watchEvents", "watchProjectEvents", "openTunnel"}
 
@@ -237,7 +244,8 @@ async def test_a_tenant_finds_nothing_of_another_tenant(console: Console) -> Non
             continue
         name = appliance.paired.gateway_name if "gateways" in route.path else "demo"
         number = token_id if "tokens" in route.path else wished["command"]["id"]
-        path = route.path.format(project="default", name=name, id=number)
+        path = route.path.format(project="default", name=name, id=number, account="main")
+        path += "?account=main" if route.operation == "showSealingKey" else ""
         said = await console.ask(route.method, path, bodies.get(route.operation), key=stranger)
         if route.operation in empty:
             assert (said.status, said.body) == (200, {"items": []}), route.operation

@@ -99,7 +99,7 @@ async def test_an_older_state_goes_on_in_a_new_epoch_and_nothing_runs_twice(cons
         await line.settle()
 
     shown = await show_command(console, command.id)
-    assert (shown["state"], shown["problem"]["code"]) == ("unknown", "command.outcome_unknown")
+    assert (shown["state"], shown["problem"]["code"]) == ("unknown", "command.gateway_put_back")
     assert (await show(console))["phase"] == "failed"
     about = await gateway(console)
     assert (about["standing"], about["epoch"]) == ("active", 2)

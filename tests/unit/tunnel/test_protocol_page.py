@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from gateway.appliance import greeting
 from gateway.appliance.settings import ApplianceSettings
-from gateway.console import enrolling, relay, sessions, talk
+from gateway.console import admission, enrolling, relay, sessions, talk
 from gateway.console import nested as console_nested
 from gateway.console.api import tunnel as user_tunnel
 from gateway.contract import accounts, messages, streams, trust, version
@@ -116,6 +116,8 @@ RULES: list[tuple[str, tuple[float, ...]]] = [
     (f"accepted and not ended, at most {N})", (messages.MOST_OPEN,)),
     (f"the oldest first (at most {N})", (trust.MOST_SUCCESSIONS,)),
     (f"At most {N} commands are delivered", (talk.IN_FLIGHT,)),
+    (f"every open WebSocket again each {N} seconds", (admission.RECHECK,)),
+    (f"answers a WebSocket PING within {N} seconds", (relay.ALIVE_WITHIN,)),
     (f"binary messages (at most {N} bytes each)", (console_nested.MESSAGE_LIMIT,)),
     (f"the other has {N} seconds", (console_nested.LINGER,)),
     (f"no bytes within {N} seconds, or none", (console_nested.FIRST_LIMIT,)),
