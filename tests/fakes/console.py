@@ -139,7 +139,7 @@ class Console:
 
 
 def trust(settings: ConsoleSettings) -> ssl.SSLContext:
-    return tls.client((settings.state / "authority" / "authority.pem").read_text())
+    return tls.timeless((settings.state / "authority" / "authority.pem").read_text())
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -154,6 +155,18 @@ def test_a_rotation_by_another_process_is_seen(tmp_path: Path) -> None:
     assert ours.reload()
     assert ours.trust == other.trust
     assert not ours.reload()
+
+
+def test_two_who_rotate_at_once_take_turns(tmp_path: Path) -> None:
+    """Nothing that one has written is lost to the other, and nothing is swept away half made."""
+    ours = Authority.open(tmp_path / "ca", now=NOW)
+    with ThreadPoolExecutor(max_workers=2) as both:
+        each = [Authority.open(tmp_path / "ca", now=NOW) for _ in range(8)]
+        for done in [both.submit(one.renew_intermediate, now=NOW) for one in each]:
+            done.result(timeout=60)
+    assert ours.reload()
+    assert len(ours.state.intermediates) == 9
+    assert accepted(signed(ours), ours.trust.roots, tmp_path)
 
 
 def test_intermediates_whose_certificates_have_all_ended_are_forgotten(tmp_path: Path) -> None:
