@@ -5,7 +5,8 @@
     place 1   session ──── the console goes away ──── its streams finish ──── closed
                                  └── next session ─────────────────────────────────────…      make before break
 
-    place 1   session ──── another certificate ─────┬─ its streams go on ──── its certificate ends, or they do
+    place 1   session ── another certificate, or  ──┬─ its streams go on ──── its certificate ends, or they do
+                         ids that run low           │
                                  └── next session ──┴──────────────────────────────────…
 
 Each place keeps one session that takes streams; one that is being left is no longer in a place.
@@ -55,13 +56,20 @@ class CertificateTurnedOverError(GatewayError):
     remedy = Remedy.RETRY
 
 
+class SessionWornError(GatewayError):
+    """A data session has used up half of its stream ids; another takes its place."""
+
+    code = "link.session_worn"
+    remedy = Remedy.RETRY
+
+
 @dataclass(slots=True)
 class _Place:
     """What one place knows of its session."""
 
     turned: int
     before: "list[_Place]"
-    """Those whose sessions have an older certificate and are left when this one's is open."""
+    """Those whose sessions have an older certificate, or few ids left, and are left when this one's is open."""
     worked_since: float | None = None
     followed: asyncio.Event = field(default_factory=asyncio.Event)
     left: "asyncio.Future[GatewayError]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -101,7 +109,7 @@ class DataLinks:
                     why = await place.left
                 finally:
                     worked_since = place.worked_since
-                if not isinstance(why, CertificateTurnedOverError):
+                if not isinstance(why, CertificateTurnedOverError | SessionWornError):
                     raise why
                 turned_over[:] = [one for one in turned_over if not one.followed.is_set()] + [place]
 
@@ -125,8 +133,10 @@ class DataLinks:
     async def _used(self, place: _Place, session: Session) -> None:
         """See a session that is open to its end."""
         until = self._until()
-        if await supervise.first_of(session.going_away.wait(), self._turnover.after(place.turned)) == 1:
-            place.left.set_result(CertificateTurnedOverError())
+        turned = self._turnover.after(place.turned)
+        first = await supervise.first_of(session.going_away.wait(), turned, session.worn.wait())
+        if first > 0:
+            place.left.set_result(CertificateTurnedOverError() if first == 1 else SessionWornError())
             if await supervise.first_of(session.going_away.wait(), place.followed.wait()) == 1:
                 await session.drain(within=max(LEAVE_LIMIT, until - self._clock.monotonic()))
                 return

@@ -40,7 +40,7 @@ class Room(NamedTuple):
 
 
 class Gone(NamedTuple):
-    """A stream is over: both directions have ended, and nothing of it waits to be sent."""
+    """A stream is over: both directions have ended, nothing of it waits to be sent, and what came was read."""
 
     stream: int
 

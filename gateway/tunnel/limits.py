@@ -15,6 +15,8 @@ LARGEST_MESSAGE = MIB
 PREAMBLE, REPLY = 4096, 1024
 SMALL_FRAME = 1024
 """Bytes of data below which a frame costs for what it is, and not for what it carries."""
+RENEWED_AT, LAST_ID = 2**31, 2**32 - 2**20
+"""Stream ids from which a session is worn: its dialler has the next one made. Who has not by the second is made to."""
 TOMBSTONES = 1024
 """Ids of closed streams that are remembered, so that what was under way to them harms nobody."""
 

@@ -68,6 +68,8 @@ class Mux:
         self._next_id = 1 if dialler else 2
         self._last_peer_id = 0
         self._streams: dict[int, StreamState] = {}
+        self._unread: dict[int, StreamState] = {}
+        """Streams that both ends have ended, and whose last data nobody has read yet: the wire knows them no more."""
         self._gone: OrderedDict[int, None] = OrderedDict()
         self._unanswered = 0
         self._reader = FrameReader(self._frame, largest=self._limits.frame)
@@ -100,6 +102,19 @@ class Mux:
         """Bytes of a stream that wait to be sent; 0 when it is gone."""
         stream = self._streams.get(stream_id)
         return stream.queued if stream else 0
+
+    def is_unread(self, stream_id: int) -> bool:
+        """Tell whether a stream is over, but for data that came and nobody has read."""
+        return stream_id in self._unread
+
+    def knows(self, stream_id: int) -> bool:
+        """Tell whether there is anything left of a stream: an open direction, or data that nobody has read."""
+        return stream_id in self._streams or stream_id in self._unread
+
+    @property
+    def last_id(self) -> int:
+        """The highest stream id that either end has used."""
+        return max(self._next_id - 2, self._last_peer_id)
 
     # -- what comes in
 
@@ -194,7 +209,7 @@ class Mux:
 
     def _is_busy(self) -> bool:
         return (
-            len(self._streams) >= self._limits.streams
+            len(self._streams) + len(self._unread) >= self._limits.streams
             or self._unanswered >= self._limits.unanswered
             or not self._budget.allows_streams
         )
@@ -231,7 +246,7 @@ class Mux:
             raise ProtocolBrokenError("the peer floods with frames that carry nothing")
 
     def _cut_the_most_stalled(self) -> None:
-        holders = [stream for stream in self._streams.values() if stream.window.held]
+        holders = [*(stream for stream in self._streams.values() if stream.window.held), *self._unread.values()]
         stalled = min(holders, key=lambda stream: stream.read_at)
         self.reset(stalled.id, Reset.BUSY)
         self._happened.append(WasReset(stalled.id, Reset.BUSY, here=True))
@@ -272,7 +287,10 @@ class Mux:
             self._say_end(stream)
 
     def reset(self, stream_id: int, reason: Reset) -> None:
-        """Cut a stream, both directions; what was queued is dropped."""
+        """Cut a stream, both directions; what was queued, or has come and was not read, is dropped."""
+        if (unread := self._unread.pop(stream_id, None)) is not None:
+            unread.window.dropped()
+            return
         stream = self._streams.get(stream_id)
         if stream is None:
             return
@@ -282,13 +300,15 @@ class Mux:
 
     def read(self, stream_id: int, size: int, now: float) -> None:
         """Take note that data was read, so that the peer may send more."""
-        stream = self._streams.get(stream_id)
+        stream = self._streams.get(stream_id) or self._unread.get(stream_id)
         if stream is None:
             return
         stream.read_at = now
         credit = stream.window.read(size, now=now, round_trip=self.pace.round_trip)
         if credit and not stream.peer_ended:
             self._out.grant(stream, credit)
+        if not stream.window.held:
+            self._unread.pop(stream_id, None)
 
     def answered(self, stream_id: int) -> None:
         """Take note that a stream of the peer was answered; streams that are not are limited in number."""
@@ -324,7 +344,8 @@ class Mux:
         for stream in taken.ended:
             self._forget_if_over(stream)
         happened, self._happened = self._happened, []
-        return taken.pieces, happened + [Room(number) for number in taken.roomy if number in self._streams]
+        # Room comes first: who waits for it has something to acknowledge also when the stream is gone by now.
+        return taken.pieces, [*(Room(number) for number in taken.roomy), *happened]
 
     # -- the streams
 
@@ -340,15 +361,19 @@ class Mux:
 
     def _forget_if_over(self, stream: StreamState) -> None:
         if stream.ended and stream.peer_ended:
+            if stream.window.held:
+                self._unread[stream.id] = stream
+            else:
+                self._happened.append(Gone(stream.id))
             self._forget(stream)
-            self._happened.append(Gone(stream.id))
             if stream.id % 2 != self._parity:
                 self._controls_allowed.pay(TOKENS_PER_STREAM)
 
     def _forget(self, stream: StreamState) -> None:
         del self._streams[stream.id]
         self._out.drop(stream)
-        stream.window.dropped()
+        if stream.id not in self._unread:
+            stream.window.dropped()
         self._waits_no_more(stream)
         self._remember(stream.id)
 

@@ -15,7 +15,7 @@ from gateway.tunnel import frames
 from gateway.tunnel.carrier import Carrier
 from gateway.tunnel.frames import GoAway, ProtocolBrokenError, Reset
 from gateway.tunnel.happenings import Gone, GoneAway, Happening, Opened
-from gateway.tunnel.limits import MESSAGE, PREAMBLE, REPLY, Limits
+from gateway.tunnel.limits import LAST_ID, MESSAGE, PREAMBLE, RENEWED_AT, REPLY, Limits
 from gateway.tunnel.liveness import DEAD, QUIET, Look, Pulse
 from gateway.tunnel.mux import Mux
 from gateway.tunnel.schedule import Lane
@@ -69,6 +69,8 @@ class Session:
         self.mux = Mux(dialler=dialler, now=self._loop.time(), limits=limits)
         self.going_away = asyncio.Event()
         """Set when no new streams are taken: the peer said so, or we do."""
+        self.worn = asyncio.Event()
+        """Set when stream ids run low: whoever dialled should make the next session and then drain this one."""
         self._group: asyncio.TaskGroup | None = None
         self._on_stream: OnStream = _nothing_here
         self._serving: dict[Stream, asyncio.Task[None]] = {}
@@ -258,7 +260,8 @@ class Session:
     def _cut_lingerers(self, now: float) -> None:
         """Cut streams that both ends have ended long ago, and whose peer takes the rest no more."""
         for stream in list(self._streams.values()):
-            if stream.over_since is not None and now - stream.over_since > LINGER_LIMIT:
+            lingers = stream.over_since is not None and now - stream.over_since > LINGER_LIMIT
+            if lingers and self.mux.queued(stream.id):
                 self.mux.reset(stream.id, Reset.TIMEOUT)
                 stream.was_cut(StreamResetError("the other side does not take the rest", Reset.TIMEOUT))
 
@@ -296,7 +299,17 @@ class Session:
     def _new(self, number: int) -> Stream:
         stream = self._streams[number] = Stream(self, number)
         self._idle.clear()
+        if self.mux.last_id >= RENEWED_AT:
+            self._wears_out()
         return stream
+
+    def _wears_out(self) -> None:
+        """Have a next session made before ids run out; a peer that makes none is told to, while there are some left."""
+        self.worn.set()
+        if self.mux.last_id >= LAST_ID and not self.going_away.is_set():
+            self.going_away.set()
+            self.mux.go_away()
+            self.flush_soon()
 
     async def _serve(self, stream: Stream) -> None:
         try:

@@ -73,6 +73,7 @@ class _Joint(asyncio.Protocol):
         self._stream.was_read(owed)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.resume_writing()  # what could not be written is held no more
         if self._half < 2 and self.fault is None:
             self.fault = f"the connection was cut: {exc}" if exc else "the connection was cut"
             self._stream.reset(Reset.CANCELLED)

@@ -120,11 +120,17 @@ class Stream:
             self._note_if_over()
 
     def reset(self, reason: Reset = Reset.CANCELLED) -> None:
-        """Cut the stream, both ways, at once. Safe to call twice; after both ends there is nothing left to cut."""
-        if self.fault is None and self.over_since is None:
-            self._owner.mux.reset(self.id, reason)
-            self._owner.flush_soon()
-            self.was_cut(StreamResetError("the stream was closed here", reason))
+        """Cut the stream, both ways, at once. Safe to call twice.
+
+        After both ends what is queued still goes out, and what has come and was not read is dropped.
+        """
+        if self.fault is not None:
+            return
+        if self.over_since is not None and not self._owner.mux.is_unread(self.id):
+            return
+        self._owner.mux.reset(self.id, reason)
+        self._owner.flush_soon()
+        self.was_cut(StreamResetError("the stream was closed here", reason), drops=True)
 
     def answer(self, reply: bytes) -> None:
         """Say what became of the stream; the opener waits for it before it sends anything."""
@@ -167,6 +173,7 @@ class Stream:
         if size:
             self._owner.mux.read(self.id, size, self._owner.now())
             self._owner.flush_soon()
+            self._forget_if_read()
 
     # -- for the session
 
@@ -185,11 +192,11 @@ class Stream:
         """The queue takes data again."""
         self._sink.room()
 
-    def was_cut(self, fault: GatewayError) -> None:
-        """The stream is gone."""
+    def was_cut(self, fault: GatewayError, *, drops: bool = False) -> None:
+        """The stream is gone; `drops` says that what came and was not read is too, though both ends had ended it."""
         if self.fault is None:
             self.fault = fault
-            if self.over_since is None:  # what both ends have ended, nobody has to be told of
+            if self.over_since is None or drops:  # what both ends have ended, nobody has to be told of
                 self._inbox.cut(fault)
                 if self._sink is not self._inbox:
                     self._sink.cut(fault)
@@ -198,6 +205,12 @@ class Stream:
     def _note_if_over(self) -> None:
         if self._ended and self._peer_ended and self.over_since is None:
             self.over_since = self._owner.now()
+            self._forget_if_read()
+
+    def _forget_if_read(self) -> None:
+        """After both ends, and all that came: the last word may be heard before the last byte is read, or behind it."""
+        if self.over_since is not None and not self._owner.mux.knows(self.id):
+            self._owner.forget(self)
 
     async def _exactly(self, size: int) -> bytes:
         pieces = bytearray()
@@ -306,4 +319,4 @@ def tell(stream: Stream, happening: Data | Room | Ended | WasReset) -> None:
             stream.peer_ended()
         case WasReset(_, reason, here):
             text = f"{'this' if here else 'the other'} side cut the stream: {reason.name.lower().replace('_', ' ')}"
-            stream.was_cut(StreamResetError(text, reason))
+            stream.was_cut(StreamResetError(text, reason), drops=here)

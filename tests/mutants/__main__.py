@@ -48,7 +48,7 @@ MUTANTS = (
     ),
     Mutant(
         "outgoing.py",
-        "        self._introduce(stream, taken.pieces)\n",
+        "        self._introduce(stream, taken.pieces.append)\n",
         "",
         "ids go back when a later stream overtakes",
     ),
@@ -96,6 +96,16 @@ MUTANTS = (
         "a drain loses what is queued",
         ("test_session.py",),
     ),
+    Mutant(
+        "mux.py",
+        "self._smalls += size < SMALL_FRAME",
+        "self._smalls += 0",
+        "crumbs are read as fast as they come",
+        ("test_flood_cost.py",),
+    ),
+    Mutant("outgoing.py", "if not stream.granting:", "if stream:", "credit that waits is told in many frames"),
+    Mutant("mux.py", "if stream.id not in self._unread:", "if stream:", "what is over and unread costs nothing"),
+    Mutant("session.py", "self.worn.set()", "pass", "nobody hears that ids run low", ("test_session.py",)),
     Mutant(
         "splice.py",
         "self._transport.write_eof()",

@@ -20,6 +20,7 @@ from gateway.contract import streams as contract
 from gateway.contract.messages import Welcome
 from gateway.identity.grants import GrantKey
 from gateway.kit import files, supervise
+from gateway.tunnel.limits import RENEWED_AT
 from gateway.tunnel.session import Session, SessionClosedError
 from tests.fakes.clock import HandClock
 from tests.unit.appliance.conversation import STRAIGHT, ScriptedConsole
@@ -213,3 +214,20 @@ async def test_a_stopping_appliance_closes_its_sessions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tunnel", ["wss://c.example:8444/", "wss://c.example:8444"])
 def test_the_address_names_the_session(tunnel: str) -> None:
     assert datalinks.address(tunnel, session="s1") == "wss://c.example:8444/?session=s1"
+
+
+async def test_a_session_whose_ids_run_low_is_followed_before_it_is_left_and_its_streams_go_on(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as kept:
+        kept.welcome()
+        first, _ = await kept.console.session()
+        first.mux._next_id = RENEWED_AT
+        stream, _reply = await first.open(b"{}")
+        second, _path = await kept.console.session()
+        async with asyncio.timeout(10):
+            await first.going_away.wait()
+        assert second.streams == 0
+        assert stream.fault is None
+        assert not first._over.done()
+        stream.reset()
+        await over(first)
+        assert not second.going_away.is_set()

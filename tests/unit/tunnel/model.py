@@ -100,10 +100,6 @@ class End:
         """Streams that nobody has reset, as far as this end knows."""
         return [stream for stream in self.mine + self.theirs if stream not in self.resets]
 
-    def is_over(self, stream: int) -> bool:
-        """Whether both ends have said good-bye: what is not read yet is the program's from then on."""
-        return stream in self.ends & self.peer_ends and self.mux.queued(stream) == 0
-
     def open(self, now: float, lane: Lane = Lane.AUTO) -> int:
         stream = self.mux.open(lane, now)
         self.mine.append(stream)

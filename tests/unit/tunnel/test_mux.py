@@ -196,3 +196,41 @@ def test_credit_for_a_stream_that_is_cut_meanwhile_is_not_told() -> None:
     pair.acceptor.reset(stream)
     pair.take(pair.acceptor)  # the model fails on a frame for a stream that its sender has reset
     assert pair.acceptor.wire.frames[-1][:3] == (frames.WINDOW, frames.RST, stream)
+
+
+@pytest.mark.attack(14)
+def test_what_nobody_has_read_counts_also_when_both_ends_have_ended_the_stream() -> None:
+    pair = Pair()
+    streams = [opened(pair) for _ in range(4)]
+    for stream in streams:
+        pair.dialler.send(stream, 200 * KIB, pair.now)
+        for end in pair.ends:
+            end.end(stream, pair.now)
+    pair.exchange(reading=False)
+    assert [end.mux.streams for end in pair.ends] == [0, 0]
+    assert pair.acceptor.mux.held == 800 * KIB
+    pair.acceptor.read(streams[0], 50 * KIB, pair.now)
+    pair.acceptor.reset(streams[1])
+    assert pair.acceptor.mux.held == 550 * KIB
+    pair.exchange()
+    assert pair.acceptor.mux.held == 0
+    assert pair.acceptor.came[streams[0]] == 200 * KIB + 10
+
+
+@pytest.mark.attack(14)
+def test_streams_that_are_over_and_unread_are_cut_when_the_budget_is_gone() -> None:
+    """Opened, filled, ended, and forgotten by who should read: however many there are, the budget holds."""
+    pair = Pair(acceptor=Limits(budget=MIB))
+    reader = opened(pair)
+    for stream in [opened(pair) for _ in range(20)]:
+        pair.now += 0.1
+        pair.dialler.send(stream, 200 * KIB, pair.now)
+        for end in pair.ends:
+            end.end(stream, pair.now)
+        for _ in range(20):
+            for end in pair.ends:
+                pair.take(end)
+                pair.deliver(end)
+        assert pair.acceptor.mux.held <= MIB
+    assert reader not in pair.acceptor.resets
+    assert set(pair.acceptor.resets.values()) == {Reset.BUSY}

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from gateway.appliance import greeting
 from gateway.appliance.settings import ApplianceSettings
-from gateway.console import admission, enrolling, relay, sessions, talk
+from gateway.console import admission, enrolling, lane, relay, sessions, talk
 from gateway.console import nested as console_nested
 from gateway.console.api import tunnel as user_tunnel
 from gateway.contract import accounts, messages, streams, trust, version
@@ -96,6 +96,8 @@ RULES: list[tuple[str, tuple[float, ...]]] = [
     (f"a third kind: {N} at once, {N} a second, 1 for each {N} bytes",
      (2 * DEFAULTS.smalls, DEFAULTS.smalls, mux.BYTES_PER_TOKEN)),
     (f"lets nobody in for {N} seconds with", (acceptor.BARRED,)),
+    (f"used an id of {N} or above", (limits.RENEWED_AT,)),
+    (f"from {N} on either end says", (limits.LAST_ID,)),
     (f"a {N}rd PING", (limits.QUEUED_PONGS + 1,)),
     (f"A {N}th stream that waits for its reply, and one beyond {N} open", (DEFAULTS.unanswered + 1, DEFAULTS.streams)),
     (f"{N} | drain:", (GoAway.NORMAL,)),
@@ -115,7 +117,7 @@ RULES: list[tuple[str, tuple[float, ...]]] = [
     (f"`accounts` that are sealed to the gateway (at most {N})", (accounts.MOST_SEALED,)),
     (f"accepted and not ended, at most {N})", (messages.MOST_OPEN,)),
     (f"the oldest first (at most {N})", (trust.MOST_SUCCESSIONS,)),
-    (f"At most {N} commands are delivered", (talk.IN_FLIGHT,)),
+    (f"At most {N} commands are delivered", (lane.IN_FLIGHT,)),
     (f"every open WebSocket again each {N} seconds", (admission.RECHECK,)),
     (f"answers a WebSocket PING within {N} seconds", (relay.ALIVE_WITHIN,)),
     (f"binary messages (at most {N} bytes each)", (console_nested.MESSAGE_LIMIT,)),
@@ -169,7 +171,7 @@ def test_no_number_of_the_page_is_left_unchecked() -> None:
         f"1 to {sessions.MOST}, binary",
         f"within {talk.HELLO_LIMIT:.0f} s of the handshake",
         f"within {greeting.WELCOME_LIMIT:.0f} s of hello",
-        f"within {talk.ANSWER_LIMIT:.0f} s; what is accepted is on disk",
+        f"within {lane.ANSWER_LIMIT:.0f} s; what is accepted is on disk",
         f"±{strictjson.LARGEST_INTEGER}",
         f'Ed25519 over "{grants.PURPOSE.rstrip(bytes(1)).decode()}" 00 payload (the first {len(grants.PURPOSE) - 1} ',
         f'"{pairing.DOMAIN.decode()}", URL of the token, token_id',

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from gateway.tunnel.frames import Reset
-from gateway.tunnel.limits import KIB, MIB
+from gateway.tunnel.limits import KIB, LAST_ID, MIB, RENEWED_AT
 from gateway.tunnel.mux import NoMoreStreamsError
 from gateway.tunnel.schedule import Lane
 from gateway.tunnel.session import Session, SessionClosedError, StreamRefusedError
@@ -337,3 +337,42 @@ async def test_both_ends_know_the_round_trip_before_any_bulk(ends: Ends) -> None
     """Else the window of who only receives would never grow on a long road."""
     async with joined(ends) as (session, other):
         await until(lambda: session.mux.pace.round_trip and other.mux.pace.round_trip)
+
+
+@on_every_loop
+async def test_a_stream_that_is_over_is_kept_until_it_is_read_or_dropped(ends: Ends) -> None:
+    async with joined(ends, on_stream=echo) as (session, _):
+        streams = [(await session.open(b""))[0] for _ in range(2)]
+        for stream in streams:
+            await stream.write(b"x" * 100_000)
+            stream.end()
+        await until(lambda: all(stream.over_since is not None for stream in streams))
+        await until(lambda: session.mux.streams == 0)
+        assert (session.streams, session.mux.held) == (2, 200_000)
+        streams[0].reset()
+        assert (session.streams, session.mux.held) == (1, 100_000)
+        with pytest.raises(StreamResetError):
+            await streams[0].read()
+        assert len(await read_to_end(streams[1])) == 100_000
+        assert (session.streams, session.mux.held) == (0, 0)
+
+
+@on_every_loop
+async def test_a_session_says_when_its_ids_run_low_and_goes_away_before_they_have_run_out(ends: Ends) -> None:
+    async with joined(ends, on_stream=echo) as (session, other):
+        await session.open(b"")
+        assert not session.worn.is_set()
+        session.mux._next_id = RENEWED_AT + 1
+        stream, _reply = await session.open(b"")
+        assert session.worn.is_set()
+        assert other.worn.is_set()
+        assert not session.going_away.is_set()
+        session.mux._next_id = LAST_ID + 1
+        await session.open(b"")
+        assert session.going_away.is_set()
+        await other.going_away.wait()
+        with pytest.raises(NoMoreStreamsError):
+            await session.open(b"")
+        await stream.write(b"this one goes on")
+        stream.end()
+        assert await read_to_end(stream) == b"this one goes on"
