@@ -73,6 +73,7 @@ class Sealed:
         self._taking = asyncio.Lock()
         self._current, self._former = self._keys()
         self._kept = _read(Kept, directory / "accounts.json") or Kept()
+        # Signed at each start, though it could be kept: a copy whose TPM is another one stops here.
         self._vouched = self._current.vouched(gateway, device)
 
     @classmethod

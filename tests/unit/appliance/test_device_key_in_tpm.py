@@ -44,3 +44,7 @@ async def test_a_copy_on_another_machine_cannot_speak_for_it(tmp_path: Path) -> 
         copy = identity_in(tmp_path / "state", tcti=tcti)
         with pytest.raises(TpmKeyLostError):
             copy.device().sign(b"I am dc1")
+        with pytest.raises(TpmKeyLostError):
+            Sealed.open(
+                tmp_path / "state", gateway=copy.member().gateway_id, device=copy.device(), clock=ShiftedClock()
+            )
