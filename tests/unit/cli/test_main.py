@@ -75,7 +75,7 @@ def test_a_file_that_is_no_cluster_is_told_before_anybody_is_called(
 
 @pytest.mark.parametrize("hours", ["0", "169"])
 def test_hours_that_cannot_be_are_named(hours: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    trust = Authority.open(tmp_path, now=samples.NOON).trust
+    trust = Authority.open(tmp_path, now=samples.NOON).root
     session.write(GOOD.model_copy(update={"trust": trust}))
     assert pcg("token", "create", "dc1", "--hours", hours) == Exit.INPUT
     assert "hours: Input should be" in capsys.readouterr().err

@@ -146,5 +146,5 @@ async def test_no_secret_is_in_what_the_console_logs_or_leaves_readable(tmp_path
 async def pair_with(console: Console, text: str) -> PairingResult:
     said = await finish(console, tokens.parse(text), candidate()[0])
     result = PairingResult.model_validate(said.body)
-    assert tls.client(result.trust)
+    assert tls.client("".join(result.bundle.roots))
     return result
