@@ -161,7 +161,7 @@ class Vault:
     def _keep(self, kind: str, signer: Signer) -> tuple[str, Signer]:
         name = f"{kind}-{certificates.spki_pin(signer.certificate).hex()[:16]}"
         keys.write(self._key(name), signer.key)
-        files.write_whole(self._pem(name), certificates.pem(signer.certificate).encode(), mode=0o644)
+        files.write_whole(self._pem(name), certificates.pem(signer.certificate).encode())
         return name, signer
 
     def _pem(self, name: str) -> Path:
