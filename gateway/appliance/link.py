@@ -126,6 +126,7 @@ class Link:
             except GatewayError as fault:
                 if not await self.recovery.after(fault):
                     raise
+                self.outward.trusting(self.greeter.identity.trust())
 
     async def _called(self, call: _Call) -> None:
         """Make one call and see it to its end; raises nothing."""
