@@ -65,12 +65,13 @@ async def _set_up(place: Site, console: Console) -> None:
     with _timed(console, f"The console, outside of the data centre: {place.url}"):
         await place.console.start()
         await place.log_in()
-    with _timed(console, "The appliance, inside: given a vCenter account and a registration token, nothing else"):
-        await place.add_account()
+    with _timed(console, "The appliance, inside: given a policy and a registration token, nothing else"):
         await place.let_operate()
         await place.make_token()
         await place.appliance.start()
         await place.until_connected()
+    with _timed(console, f"pcg account create vsphere {site.ACCOUNT}: sealed outside, opened inside only"):
+        await place.create_account()
     console.print(await place.must("gateway", "list"))
     console.print(await place.must("gateway", "inventory", site.GATEWAY, "--account", site.ACCOUNT))
 

@@ -198,14 +198,13 @@ class Site:
         pin = await asyncio.to_thread(_pin, self.directory / "console")
         await self.must("login", self.url, "--key-file", str(key), "--pin", pin)
 
-    async def add_account(self, *, password: str | None = None, check: bool = True) -> None:
-        """Give the appliance the lab's vCenter account."""
+    async def create_account(self) -> None:
+        """Seal the lab's vCenter account to the gateway, as the user outside."""
         await self.must(
-            *("appliance", "account", "add", ACCOUNT, "--state", str(self.appliance_state)),
+            *("account", "create", "vsphere", ACCOUNT, "--gateway", GATEWAY),
             *("--server", self.lab.vcenter_host, "--user", self.lab.user, "--thumbprint", self.lab.thumbprint),
-            *("--password-file", "-", "--check" if check else "--no-check"),
-            stdin=password or self.lab.password,
-            inside=True,
+            *("--password-file", "-"),
+            stdin=self.lab.password,
         )
 
     async def let_operate(self) -> None:
@@ -267,11 +266,11 @@ async def open_site(lab: Lab, directory: Path) -> AsyncIterator[Site]:
     try:
         await site.console.start()
         await site.log_in()
-        await site.add_account()
         await site.let_operate()
         await site.make_token()
         await site.appliance.start()
         await site.until_connected()
+        await site.create_account()
         yield site
     finally:
         await site.appliance.stop()
