@@ -16,11 +16,11 @@ from gateway.console.records import Standing
 from gateway.console.store import gateways, standing, tokens
 from gateway.contract.identity import Hardware
 from gateway.contract.pairing import PairingFinish, PairingResult
-from gateway.identity import authority, joinstate, keys, words
+from gateway.identity import authority, joinstate, keys, tls, words
 from gateway.identity import tokens as texts
 from gateway.identity.pairing import Candidate
 from gateway.identity.tokens import RegistrationToken
-from tests.fakes.console import Console, Said, candidate, finish, proof_of, start, token
+from tests.fakes.console import Appliance, Console, Said, candidate, cluster, finish, proof_of, start, token
 
 RACERS = 50
 
@@ -321,3 +321,21 @@ async def test_to_confirm_lifts_no_quarantine(console: Console) -> None:
     said = await console.ask("POST", "/api/v1/gateways/dc1/confirm", {"words": fingerprint(applicant)})
     assert (said.status, said.body["code"]) == (409, "gateway.nothing_to_confirm")
     assert await standing_of(console) is Standing.QUARANTINED
+
+
+async def test_a_gateway_that_is_to_be_confirmed_connects_and_gets_its_commands_only_then(console: Console) -> None:
+    said = await console.ask("POST", "/api/v1/registration-tokens", {"gateway": "dc1", "confirm": True})
+    applicant, key = candidate()
+    result = PairingResult.model_validate((await finish(console, texts.parse(said.body["token"]), applicant)).body)
+    certificate, private = (console.settings.state.parent / f"dc1.{kind}" for kind in ("pem", "key"))
+    certificate.write_text(result.certificate)
+    keys.write(private, key)
+    context = tls.client("".join(result.bundle.roots), certificate=certificate, key=private)
+    appliance = Appliance(console, result, context, device=applicant.device)
+    await console.put(cluster())
+    async with appliance.connected(protocol=3) as line:
+        await line.settle()  # whatever had been delivered would have come first
+        await line.settle()
+        words_read = {"words": fingerprint(applicant)}
+        assert (await console.ask("POST", "/api/v1/gateways/dc1/confirm", words_read)).status == 200
+        assert (await line.take()).task.kind == "cluster.apply"
