@@ -4,8 +4,9 @@ Whatever a caller says of itself, in its address or in a message, counts for not
 again every RECHECK seconds, wherever the change was made: a gateway that is revoked is out within five.
 """
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -19,12 +20,15 @@ from gateway.console.store import doors, gateways
 from gateway.console.store import standing as store
 from gateway.console.store.database import Store
 from gateway.console.store.scope import Scope, Within
+from gateway.console.store.standing import Rank
 from gateway.identity.authority import RequestRefusedError, gateway_of
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError, Remedy
 
 RECHECK = 2.0
 """Seconds after which an open connection is looked at again."""
+FRESH = 1.0
+"""Seconds for which an answer to that is good for other connections too."""
 
 
 class SessionRefusedError(GatewayError):
@@ -87,6 +91,7 @@ class Entrance:
     store: Store
     vouches: Callable[[bytes], bool]
     clock: Clock
+    _looks: dict[UUID, "_Look"] = field(default_factory=dict, init=False)
 
     async def admit(self, certificate: bytes, *, address: str) -> Admitted:
         """Let in the gateway whose certificate (DER, its chain verified by TLS) this is.
@@ -110,22 +115,42 @@ class Entrance:
         _refuse_unless_taken(gateway, verdict)
         return Admitted(gateway, card.until)
 
-    async def still_welcome(self, admitted: Admitted) -> Gateway:
-        """Return the gateway as it is now if a connection of its may go on.
+    async def still_welcome(self, admitted: Admitted, *, at_once: bool = False) -> Standing:
+        """Return what the gateway may do now if a connection of its may go on; `at_once`, not as of a moment ago.
 
         That its certificate was replaced meanwhile does not end one. Raises SessionRefusedError or
         CertificateOverError.
         """
-        async with self.store.reading(Scope(admitted.gateway.tenant)) as rows:
-            found = await _found(rows, admitted.gateway.id)
-        refusal = refusal_of(found)
+        rank = (await self._ranks(admitted.gateway.tenant, at_once=at_once)).get(admitted.gateway.id)
+        if rank is None:
+            raise _removed()
+        refusal = refusal_of(rank.standing)
         if refusal is not None:
             raise refusal
-        if found.device_key != admitted.gateway.device_key:
+        if rank.device_key != admitted.gateway.device_key:
             raise SessionRefusedError("the gateway was paired anew, and this is its identity from before")
         if self.clock.now() >= admitted.until:
             raise _over()
-        return found
+        return rank.standing
+
+    async def _ranks(self, tenant: UUID, *, at_once: bool) -> dict[UUID, Rank]:
+        """Return the ranks of a tenant's gateways: a thousand connections ask one question among them."""
+        look = self._looks.setdefault(tenant, _Look())
+        asked = self.clock.monotonic()
+        async with look.turn:
+            if look.at < (asked if at_once else asked - FRESH):
+                began = self.clock.monotonic()
+                async with self.store.reading(Scope(tenant)) as rows:
+                    look.ranks = await store.ranks(rows)
+                look.at = began
+            return look.ranks
+
+
+@dataclass(slots=True)
+class _Look:
+    at: float = float("-inf")
+    ranks: dict[UUID, Rank] = field(default_factory=dict)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +180,9 @@ def _removed() -> SessionRefusedError:
     return SessionRefusedError("the gateway was removed from the console: pair it again with a new token")
 
 
-def refusal_of(gateway: Gateway) -> SessionRefusedError | None:
+def refusal_of(standing_: Standing) -> SessionRefusedError | None:
     """Return why a gateway may not come in at all, or None."""
-    match gateway.standing:
+    match standing_:
         case Standing.REVOKED:
             return GatewayRevokedError(
                 "the gateway was revoked on the console: it has to be paired anew (pcg gateway repair-token)"
@@ -201,7 +226,7 @@ async def _acted_on(rows: Within, gateway: Gateway, card: _Card, *, now: datetim
 
 
 def _refuse_unless_taken(gateway: Gateway, verdict: Admission) -> None:
-    refusal = refusal_of(gateway)
+    refusal = refusal_of(gateway.standing)
     if refusal is not None:
         raise refusal
     match verdict:

@@ -106,7 +106,7 @@ class Recovery:
         nonce = self._challenger.opened(finish.challenge, str(finish.gateway_id), finish.nonce, now=now)
         consoles = [Seen(one.pin, one.key) for one in self._house.servers()]
         message = recovery.verify(finish, nonce=nonce, device_key=gateway.device_key, consoles=consoles)
-        refusal = refusal_of(gateway)
+        refusal = refusal_of(gateway.standing)
         if refusal is not None:
             return refusal
         proof = JoinProof(finish.join_number, finish.join_proof, message, joinstate.digest(finish.request))

@@ -133,14 +133,14 @@ class Sessions:
     async def _unwelcome(self, session: DataSession) -> GatewayError | None:
         """Return why a session may not go on, or None."""
         try:
-            gateway = await self.entrance.still_welcome(session.admitted)
+            standing = await self.entrance.still_welcome(session.admitted)
         except (SessionRefusedError, CertificateOverError) as fault:
             return fault
         except GatewayError as fault:
             log.warning("data session could not be looked at", code=fault.code, reason=fault.message)
             return None
-        if gateway.standing is not Standing.ACTIVE and session.road.streams:
-            return GatewayNotActiveError(f"the gateway is {gateway.standing}: its streams end")
+        if standing is not Standing.ACTIVE and session.road.streams:
+            return GatewayNotActiveError(f"the gateway is {standing}: its streams end")
         return None
 
 

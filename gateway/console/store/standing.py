@@ -62,6 +62,20 @@ class NextCertificate:
     join_key_before: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """What tells whether a gateway may stay connected: what it may do, and by which device key it is known."""
+
+    standing: Standing
+    device_key: str
+
+
+async def ranks(rows: Within) -> dict[UUID, Rank]:
+    """Return the rank of every gateway of the scope, by its id."""
+    found = await rows.all(rows.select(table, table.c.id, table.c.standing, table.c.device_key))
+    return {row.id: Rank(Standing(row.standing), row.device_key) for row in found}
+
+
 async def set_standing(rows: Within, gateway: UUID, standing: Standing) -> None:
     """Note what the gateway may do from now on."""
     await _set(rows, gateway, standing=standing.value)
