@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import asking, identity, tables, tokens, watching
+from gateway.cli import asking, identity, policies, tables, tokens, watching
 from gateway.cli.arguments import (
     AccountOption,
     GatewayName,
@@ -25,6 +25,7 @@ from gateway.console.api.models import (
 
 gateway_app = typer.Typer(help="Gateways: the appliances in your data centres.", no_args_is_help=True)
 identity.add_to(gateway_app)
+policies.add_to(gateway_app)
 
 
 @gateway_app.command("list")

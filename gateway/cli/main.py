@@ -21,6 +21,7 @@ from gateway.cli.tables import Output
 PROGRAMS = {
     "account": "gateway.cli.accounts",
     "appliance": "gateway.appliance.commands",
+    "approve": "gateway.cli.approve",
     "console": "gateway.console.commands",
     "demo": "gateway.lab.demo",
     "doctor": "gateway.cli.doctor",

@@ -27,6 +27,7 @@ from gateway.console.fleet import Fleet
 from gateway.console.granting import Issuer
 from gateway.console.nested import Nested
 from gateway.console.pairing import Pairing
+from gateway.console.policies import Policies
 from gateway.console.recovery import Recovery
 from gateway.console.relay import Relay
 from gateway.console.renewal import Renewal
@@ -118,6 +119,7 @@ async def running(settings: ConsoleSettings, *, clock: Clock) -> AsyncIterator[R
                 grant_key=grant_key.public_text,
                 clock=clock,
                 accounts=Accounts(store, bells, clock=clock),
+                policies=Policies(store, bells, clock=clock),
             )
             relay = Relay(desk)
             streams = Streams(store, Sessions(entrance), grant_key, clock=clock)
@@ -183,6 +185,7 @@ def _rooms(
         ),
         rulings=Rulings(store, bells, clock=clock),
         accounts=Accounts(store, bells, clock=clock),
+        policies=Policies(store, bells, clock=clock),
         tokens=Tokens(store, url=reached.api, pins=lambda: authority.pins, clock=clock),
         confirming=Confirming(store, bells, clock=clock),
         doorkeeper=Doorkeeper(store, clock=clock),

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from gateway.console.errors import GatewayInUseError, GatewayRemovedError
 from gateway.console.records import CommandState, ForgottenCluster, Gateway
-from gateway.console.store import accounts, clusters, commands, events, gateways
+from gateway.console.store import accounts, clusters, commands, events, gateways, policies
 from gateway.console.store.events import Occurrence
 from gateway.console.store.scope import Within
 from gateway.contract.events import CommandEnded, CommandOutcome
@@ -35,6 +35,7 @@ async def remove(rows: Within, gateway: Gateway, *, now: datetime) -> list[Forgo
     for cluster in forgotten:
         await clusters.remove(rows, cluster.id)
     await accounts.remove_all(rows, gateway.id)
+    await policies.forget(rows, gateway.id)
     await gateways.remove(rows, gateway.id)
     return forgotten
 

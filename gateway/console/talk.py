@@ -23,6 +23,7 @@ from gateway.console import hygiene, intake
 from gateway.console.admission import RECHECK, Admitted, Entrance, SessionRefusedError
 from gateway.console.bells import Bells, rung
 from gateway.console.intake import Heard
+from gateway.console.policies import Policies, Told
 from gateway.console.records import Gateway, Standing, StoredCommand
 from gateway.console.renewal import Renewal
 from gateway.console.store import commands, gateways, standing
@@ -45,6 +46,7 @@ from gateway.contract.messages import (
     Welcome,
     from_appliance,
 )
+from gateway.contract.policy import PolicyStanding
 from gateway.contract.problems import problem_of
 from gateway.contract.trust import TrustBundle
 from gateway.contract.version import IDENTITY_SINCE, OFFERS_SINCE, OLDEST_SPOKEN, PROTOCOL
@@ -140,6 +142,7 @@ class Desk:
     grant_key: str
     clock: Clock
     accounts: SealedDesk | None = None
+    policies: Policies | None = None
 
 
 class Greeting(NamedTuple):
@@ -159,6 +162,7 @@ class Talk:
     channel: Channel
     unanswered: dict[UUID, float] = field(default_factory=dict)
     told: SealedAccounts | None = None
+    told_of_policy: Told = field(default_factory=Told)
 
     @property
     def gateway(self) -> Gateway:
@@ -196,6 +200,7 @@ class Talk:
             raise
         if self.desk.accounts is not None and protocol >= IDENTITY_SINCE:
             await self.desk.accounts.greeted(self.gateway, hello)
+        await self._hear_policy(hello.policy)
         return Greeting(hello, protocol, heard)
 
     async def run(self, greeting: Greeting) -> None:
@@ -235,6 +240,7 @@ class Talk:
             if protocol >= IDENTITY_SINCE:
                 # Before the commands: one of them may be the first that needs an account.
                 await self._tell_accounts()
+                await self._tell_policy()
             for stored in await self._next_commands():
                 self.unanswered[stored.id] = self.desk.clock.monotonic()
                 command = stored.command.model_dump(mode="json")
@@ -249,6 +255,18 @@ class Talk:
         if news is not None:
             await self._send(news)
             self.told = news
+
+    async def _tell_policy(self) -> None:
+        if self.desk.policies is None:
+            return
+        news = await self.desk.policies.news(self.gateway, self.told_of_policy)
+        for message in news.messages:
+            await self._send(message)
+        self.told_of_policy = news.told
+
+    async def _hear_policy(self, said: PolicyStanding | None) -> None:
+        if self.desk.policies is not None:
+            await self.desk.policies.heard(self.gateway, said)
 
     async def _next_commands(self) -> list[StoredCommand]:
         room = IN_FLIGHT - len(self.unanswered)
@@ -299,6 +317,7 @@ class Talk:
                 await self._send(Acknowledge(number=number))
             case Offers():
                 await intake.offered(store, self.gateway, message)
+                await self._hear_policy(message.policy)
             case Renew():
                 await self._renew(message)
             case TrustKept():

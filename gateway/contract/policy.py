@@ -9,6 +9,7 @@
 A tightening is the same without a profile: the console may send one, and it can do nothing but narrow.
 """
 
+import hashlib
 from enum import StrEnum
 from typing import Annotated, Final, Literal, Self, get_args
 from zoneinfo import ZoneInfo
@@ -19,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from gateway.contract.commands import Task
 from gateway.contract.shapes import CLOCK_PATTERN, KEY_PATTERN, LINE_PATTERN, Name, ObjectName, Report, Wish
 from gateway.contract.streams import LaneName
+from gateway.kit.strictjson import write_canonical_json
 
 MOST_PATTERNS: Final = 1000
 MOST_KEYS: Final = 50
@@ -287,6 +289,16 @@ class Approval(Wish):
     signature: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{86}$")] = Field(
         description="Ed25519, base64url, over all of the above"
     )
+
+
+def policy_digest(text: str) -> str:
+    """Return the SHA-256 that a policy file of that text has."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def tightening_digest(tightening: Tightening) -> str:
+    """Return the SHA-256 of a tightening's canonical JSON."""
+    return hashlib.sha256(write_canonical_json(tightening.model_dump(mode="json"))).hexdigest()
 
 
 def every_kind() -> list[str]:

@@ -38,6 +38,7 @@ from gateway.contract.messages import (
     from_console,
 )
 from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingResult
+from gateway.contract.policy import PolicyProposed, PolicyTightened
 from gateway.contract.streams import OfferedTarget
 from gateway.identity import devicekeys, keys, pairing, tls, tokens
 from gateway.identity.authority import certificate_request
@@ -200,7 +201,18 @@ class Appliance:
             yield line
 
 
-M = TypeVar("M", Welcome, Deliver, Acknowledge, SealedAccounts, Renewed, RenewalRefused, Trust)
+M = TypeVar(
+    "M",
+    Welcome,
+    Deliver,
+    Acknowledge,
+    SealedAccounts,
+    Renewed,
+    RenewalRefused,
+    Trust,
+    PolicyProposed,
+    PolicyTightened,
+)
 
 
 @dataclass

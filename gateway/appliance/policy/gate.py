@@ -36,7 +36,7 @@ from gateway.contract.commands import Command
 from gateway.contract.events import CommandOutcome
 from gateway.contract.inventory import Inventory
 from gateway.contract.messages import Accepted, Deferred, Deliver, Rejected
-from gateway.contract.policy import Approval, DestroyNeeds, PolicyProposed, PolicyTightened
+from gateway.contract.policy import Approval, DestroyNeeds, PolicyProposed, PolicyTightened, Tightening
 from gateway.contract.problems import Fault, Problem, problem_of
 from gateway.contract.version import DEFERRED_SINCE
 from gateway.kit.clock import Clock
@@ -158,6 +158,8 @@ class Gate:
             case PolicyProposed():
                 await self._proposed(message)
             case PolicyTightened(tightening=tightening):
+                if await asyncio.to_thread(self._is_in_force, tightening):
+                    return
                 await asyncio.to_thread(self.kept.tighten, tightening)
                 await self._tell(Act("policy.tightened", "ok", {"narrows": tightening is not None}))
 
@@ -256,6 +258,12 @@ class Gate:
                 self.kept.add(one, gateway=self._gateway, now=now)
             except NothingWaitsError as fault:
                 log.warning("a signature is no good", command=str(command.id), key=one.key, reason=fault.message)
+
+    def _is_in_force(self, tightening: Tightening | None) -> bool:
+        try:
+            return self.kept.tightening() == tightening
+        except PolicyUnreadableError:
+            return False
 
     async def _proposed(self, message: PolicyProposed) -> None:
         proposal = None

@@ -10,7 +10,6 @@
            paused              there while no commands are taken
 """
 
-import hashlib
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Self
@@ -21,12 +20,19 @@ from pydantic import AwareDatetime, Field, ValidationError
 from gateway.appliance.policy import reading
 from gateway.appliance.policy.reading import Known, PolicyFile, PolicyUnreadableError
 from gateway.contract.commands import Command
-from gateway.contract.policy import MOST_KEYS, POLICY_LIMIT, Approval, PolicyStanding, Tightening
+from gateway.contract.policy import (
+    MOST_KEYS,
+    POLICY_LIMIT,
+    Approval,
+    PolicyStanding,
+    Tightening,
+    policy_digest,
+    tightening_digest,
+)
 from gateway.contract.shapes import ObjectName, Wish
 from gateway.identity import approval
 from gateway.kit import files
 from gateway.kit.errors import GatewayError, Remedy
-from gateway.kit.strictjson import write_canonical_json
 
 MOST_WAITING: Final = 256
 """Commands that wait for a yes at once."""
@@ -59,7 +65,7 @@ class Proposal(Wish):
     @property
     def sha256(self) -> str:
         """The SHA-256 that the policy file would have."""
-        return hashlib.sha256(self.policy.encode()).hexdigest()
+        return policy_digest(self.policy)
 
 
 class Waiting(Wish):
@@ -181,7 +187,7 @@ class Kept:
             sha256=known.sha256,
             profile=known.policy.profile,
             proposal=waiting,
-            tightening=None if tightening is None else _digest(tightening),
+            tightening=None if tightening is None else tightening_digest(tightening),
             paused=paused,
         )
 
@@ -253,7 +259,3 @@ class Kept:
 
     def _path(self, command_id: UUID) -> Path:
         return self.directory / "approvals" / f"{command_id}.json"
-
-
-def _digest(tightening: Tightening) -> str:
-    return hashlib.sha256(write_canonical_json(tightening.model_dump(mode="json"))).hexdigest()

@@ -16,6 +16,7 @@ from gateway.console.confirming import Confirming
 from gateway.console.fleet import Fleet
 from gateway.console.nested import Nested, Peer
 from gateway.console.pairing import Pairing
+from gateway.console.policies import Policies
 from gateway.console.records import Caller, Project
 from gateway.console.recovery import Recovery
 from gateway.console.rulings import Rulings
@@ -51,6 +52,7 @@ class Rooms:
     tokens: Tokens
     confirming: Confirming
     accounts: Accounts
+    policies: Policies
     doorkeeper: Doorkeeper
     authority: Authority
     watchers: Watchers

@@ -9,6 +9,7 @@ from gateway.console import (
     limits,
     nested,
     pairing,
+    policies,
     recovery,
     renewal,
     rulings,
@@ -16,6 +17,7 @@ from gateway.console import (
 from gateway.console.api import accounts as accounts_api
 from gateway.console.api import authority as authority_api
 from gateway.console.api import echo, echoes, enrolment, handlers, identity, nest, problems, streams, tunnel, tunnels
+from gateway.console.api import policies as policies_api
 from gateway.console.api.routes import Route
 from gateway.identity import authority, challenge, keys
 from gateway.identity import pairing as conversation
@@ -60,6 +62,7 @@ APPLY_ERRORS = (
 
 GATEWAY = "/api/v1/gateways/{name}"
 ACCOUNTS = GATEWAY + "/accounts"
+POLICY = GATEWAY + "/policy"
 PROJECT = "/api/v1/projects/{project}"
 CLUSTER = PROJECT + "/clusters/{name}"
 TOKENS = "/api/v1/registration-tokens"
@@ -210,6 +213,29 @@ TABLE = (
         accounts_api.delete_account,
         status=204,
         errors=(errors.GatewayUnknownError, accounts.SealedAccountUnknownError),
+    ),
+    Route("GET", POLICY, "showPolicy", policies_api.show, errors=(errors.GatewayUnknownError,)),
+    Route(
+        "PUT",
+        POLICY + "/proposal",
+        "proposePolicy",
+        policies_api.propose,
+        errors=(errors.GatewayUnknownError, policies.ProposalInvalidError),
+    ),
+    Route(
+        "DELETE",
+        POLICY + "/proposal",
+        "takeBackPolicyProposal",
+        policies_api.take_back,
+        errors=(errors.GatewayUnknownError,),
+    ),
+    Route("PUT", POLICY + "/tightening", "tightenPolicy", policies_api.tighten, errors=(errors.GatewayUnknownError,)),
+    Route(
+        "DELETE",
+        POLICY + "/tightening",
+        "endPolicyTightening",
+        policies_api.end_tightening,
+        errors=(errors.GatewayUnknownError,),
     ),
     Route("GET", PROJECT + "/clusters", "listClusters", handlers.list_clusters),
     Route("GET", CLUSTER, "showCluster", handlers.show_cluster, errors=(errors.ClusterUnknownError,)),

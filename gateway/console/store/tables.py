@@ -215,6 +215,20 @@ sealed_accounts = Table(
     Column("updated_at", Instant, nullable=False),
 )
 
+site_policies = Table(
+    "site_policies",
+    schema,
+    Column("gateway_id", Uuid, ForeignKey("gateways.id"), primary_key=True),
+    _tenant(),
+    # What the gateway says of it: hash and profile, never the policy.
+    Column("standing", DOCUMENT),
+    Column("proposal", Text),
+    Column("proposed_by", String(255)),
+    Column("proposed_at", Instant),
+    Column("tightening", DOCUMENT),
+    Column("tightened_by", String(255)),
+)
+
 clusters = Table(
     "clusters",
     schema,
