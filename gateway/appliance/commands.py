@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr, ValidationError
 
-from gateway.appliance import daemon, governing, outward, oversight, pairing
+from gateway.appliance import daemon, governing, outward, oversight, pairing, showing
 from gateway.appliance import sealed as sealed_accounts
 from gateway.appliance.identity import Identity, Paired
-from gateway.appliance.oversight import StateOption
+from gateway.appliance.oversight import Output, OutputOption, StateOption
 from gateway.appliance.settings import ApplianceSettings
 from gateway.appliance.targets import Targets
 from gateway.clouds import registry
@@ -66,13 +66,13 @@ def pair(
 
 
 @app.command("status")
-def status(state: StateOption = None) -> None:
-    """Tell with which console the appliance is paired, and which accounts and targets it has."""
+def status(*, output: OutputOption = Output.TABLE, state: StateOption = None) -> None:
+    """Tell who this appliance is, how it stands with its console, and which accounts and targets it has."""
     directory = files.make_private_directory(_settings(state=state).state)
-    paired = Identity.open(directory).paired()
-    typer.echo(f"Paired with {paired.console} as {paired.gateway_name}." if paired else "Not paired.")
-    typer.echo(f"Cloud accounts: {', '.join(_accounts(directory)) or 'none'}.")
-    typer.echo(f"Targets: {', '.join(Targets(directory / 'targets').names()) or 'none'}.")
+    found = showing.document(
+        directory, accounts=list(_accounts(directory)), targets=Targets(directory / "targets").names()
+    )
+    (showing.show_json if output is Output.JSON else showing.show)(found)
 
 
 @account_app.command("add")

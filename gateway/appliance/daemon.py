@@ -13,6 +13,7 @@ from gateway.appliance.datalinks import DataLinks
 from gateway.appliance.greeting import Greeter, Self
 from gateway.appliance.handlers import handlers
 from gateway.appliance.identity import Identity, NotPairedError, Paired
+from gateway.appliance.lately import Diary
 from gateway.appliance.link import Link
 from gateway.appliance.lockdown import Lockdown
 from gateway.appliance.outward import FirstRoads
@@ -27,7 +28,7 @@ from gateway.clouds.accounts import Accounts
 from gateway.commands.executor import Executor
 from gateway.commands.journal import Journal
 from gateway.contract.identity import Hardware
-from gateway.contract.messages import Offers
+from gateway.contract.messages import Offers, Welcome
 from gateway.kit import files, secretfile, supervise
 from gateway.kit.clock import Clock, SystemClock
 from gateway.playbooks.ansible import AnsiblePlaybooks
@@ -45,7 +46,7 @@ async def run(settings: ApplianceSettings) -> None:
     clock = SystemClock()
     state = files.make_private_directory(settings.state)
     with files.only_one(state):
-        identity = Identity.open(state)
+        identity = Identity.open(state, device_key=settings.device_key)
         paired = identity.paired() or await _pair(identity, settings)
         await asyncio.to_thread(_use_up, settings.token_file)
         await asyncio.to_thread(identity.tidy)
@@ -58,6 +59,7 @@ async def run(settings: ApplianceSettings) -> None:
         ):
             append = AuditLog(state, clock=clock).append
             gate = Gate(state, journal, gateway=paired.gateway_id, append=append, clock=clock)
+            diary = Diary(state, clock)
             itself, turnover = Self(uuid4(), _hardware(identity)), Turnover()
             first_roads = partial(_roads_to_recover, settings, identity)
             first, cap = settings.reconnect_first, settings.reconnect_cap
@@ -67,6 +69,11 @@ async def run(settings: ApplianceSettings) -> None:
                 identity.member()  # which may have gone meanwhile
                 serving = streams.serving(state, paired.gateway_id, targets, allowed=gate.check_stream, clock=clock)
                 async with serving as service:
+
+                    def welcomed(welcome: Welcome, *, asked: float) -> None:
+                        service.welcomed(welcome, asked=asked)
+                        diary.welcomed(welcome.server_time)
+
                     executor = Executor(journal, gate.guarding(handlers(tools)), clock=clock)
                     link = Link(
                         Greeter(identity, journal, itself),
@@ -74,11 +81,11 @@ async def run(settings: ApplianceSettings) -> None:
                         offers=lambda: Offers(
                             accounts=accounts.names(), targets=targets.offered(), policy=gate.kept.standing()
                         ),
-                        welcomed=service.welcomed,
+                        welcomed=welcomed,
                         time=service.time,
                         outward=roads,
                         turnover=turnover,
-                        recovery=Recovery(identity, itself, roads=first_roads, clock=clock),
+                        recovery=Recovery(identity, itself, roads=first_roads, clock=clock, failed=diary.failed),
                         sealed=sealed,
                         gate=gate,
                     )

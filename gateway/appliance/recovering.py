@@ -128,10 +128,19 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 class Recovery:
-    """Brings the appliance back. `roads` tells the roads to take, for each attempt."""
+    """Brings the appliance back. `roads` tells the roads of each attempt; `failed` hears what was not mended."""
 
-    def __init__(self, identity: Identity, itself: Self, *, roads: Callable[[], FirstRoads], clock: Clock) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        itself: Self,
+        *,
+        roads: Callable[[], FirstRoads],
+        clock: Clock,
+        failed: Callable[[GatewayError], None] = lambda _fault: None,
+    ) -> None:
         self._identity = identity
+        self._failed = failed
         self._itself = itself
         self._roads = roads
         self._clock = clock
@@ -148,6 +157,16 @@ class Recovery:
         Raises RecoveryRefusedError, NotVouchedForError, SuccessionBrokenError, ConsoleUnreachableError, or what the
         way to the console raises.
         """
+        try:
+            mended = await self._mended(fault)
+        except GatewayError as further:
+            self._failed(further)
+            raise
+        if not mended:
+            self._failed(fault)
+        return mended
+
+    async def _mended(self, fault: GatewayError) -> bool:
         found = suspicion(fault)
         if found is None or self._clock.monotonic() < self._not_before:
             return False
