@@ -83,7 +83,7 @@ rivals:
 	    npm install --silent --no-audit --no-fund --prefix "$(BENCH)/npm" wstunnel@$(WSTUNNEL) || true
 
 # Debian packages that the lab's programs come from, and what tests need besides; installed only when missing.
-test test-heavy scan lint: ALSO = openssl openssh-server tinyproxy-bin iptables
+test test-heavy scan lint: ALSO = openssl openssh-server tinyproxy-bin iptables libfaketime
 test tpm: ALSO += libtss2-dev swtpm gcc libc6-dev python3-dev pkg-config
 bench-tunnel bench-tunnel-slow-link: ALSO = stunnel4 openssh-server gcc libc6-dev libssl-dev iproute2
 setup: $(STAMP)
