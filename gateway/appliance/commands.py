@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr, ValidationError
 
-from gateway.appliance import daemon, governing, outward, oversight, pairing, showing
+from gateway.appliance import daemon, governing, leaving, outward, oversight, pairing, showing
 from gateway.appliance import sealed as sealed_accounts
 from gateway.appliance.identity import Identity, Paired
 from gateway.appliance.oversight import Output, OutputOption, StateOption
@@ -26,6 +26,7 @@ app.command("audit")(oversight.audit)
 app.add_typer(governing.policy_app, name="policy")
 for governs in (governing.approvals, governing.approve, governing.pause, governing.resume, governing.lockdown):
     app.command(governs.__name__)(governs)
+app.command("unpair")(leaving.unpair)
 
 
 @app.command("run")

@@ -201,7 +201,7 @@ def approve(
             typer.echo(f"Command {command_id} has the word of {len(added.approvals)} keys.")
             return
         waiting = kept.that_waits(wanted)
-        _confirm(
+        confirm(
             f"Let {waiting.command.author} carry out {waiting.command.task.kind} {_name(waiting.command)}?", yes=yes
         )
         kept.approve(wanted, by=user_of_machine(), now=now)
@@ -242,11 +242,11 @@ def lockdown(
         return
     locked.ask()  # first of all, and whether the audit log can be written or not
     with audited(directory, "lockdown.asked", {}):
-        held = _until_held(locked, directory)
+        held = until_held(locked, directory)
     typer.echo("Everything is cut." if held else "No appliance runs here; one that is started does nothing.")
 
 
-def _until_held(locked: Lockdown, directory: Path) -> bool:
+def until_held(locked: Lockdown, directory: Path) -> bool:
     """Wait until the appliance says that everything is cut; False when none runs. Raises LockdownNotHeldError."""
     clock = SystemClock()
     ends = clock.monotonic() + HELD_LIMIT
@@ -367,7 +367,8 @@ def _name(command: Command) -> str:
     return str(named or task.resource)
 
 
-def _confirm(question: str, *, yes: bool) -> None:
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask, unless that was answered already. Raises NotConfirmedError."""
     if not yes and not typer.confirm(_plain(question), err=True):
         raise NotConfirmedError
 

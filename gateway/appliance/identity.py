@@ -245,6 +245,14 @@ class Identity:
             for torn in self.directory.rglob(".*"):  # what a cut has left of a file that was being written
                 torn.unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """Be nobody any more: first that one is paired, then every key and certificate."""
+        with self._changing:
+            (self.directory / JOINED).unlink(missing_ok=True)
+            files.flush_directory(self.directory)
+            for kept in ("certificates", "devices"):
+                shutil.rmtree(self.directory / kept, ignore_errors=True)
+
     def _change(self, **update: object) -> Joined:
         return self._switch(self.member().model_copy(update=update))
 

@@ -97,6 +97,16 @@ def join_state_ahead(name: str, *, now: datetime) -> Condition:
     )
 
 
+def left(name: str, *, now: datetime) -> Condition:
+    """Its site has ended the pairing."""
+    return Condition(
+        type=REVOKED,
+        message="its site has ended the pairing: the appliance has no identity any more",
+        remedy=f"remove it with pcg gateway remove {name}, or pair it anew with a token of pcg gateway repair-token",
+        since=now,
+    )
+
+
 def revoked(name: str, reason: str, *, now: datetime) -> Condition:
     """A person has taken its identity away."""
     return Condition(

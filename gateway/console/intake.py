@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NoReturn
 from uuid import UUID
 
 import structlog
 
 from gateway.console import alarms, conditions, pictures, projection, rollback, standing
+from gateway.console.admission import SessionRefusedError
 from gateway.console.projection import Picture
-from gateway.console.records import CommandState, Gateway, Heading
+from gateway.console.records import CommandState, Gateway, Heading, Standing
 from gateway.console.standing import Finding
-from gateway.console.store import commands, events, gateways
+from gateway.console.store import audit, commands, events, gateways
 from gateway.console.store import standing as papers_of
 from gateway.console.store.database import Store
 from gateway.console.store.events import Occurrence
@@ -38,6 +40,12 @@ class EventsMissingError(GatewayError):
 
     code = "relay.events_missing"
     remedy = Remedy.RETRY
+
+
+class LeftError(SessionRefusedError):
+    """The site has ended the pairing."""
+
+    code = "relay.left"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,18 @@ async def offered(store: Store, gateway: Gateway, offers: Offers) -> None:
     async with store.writing(Scope(gateway.tenant)) as rows:
         await gateways.held(rows, gateway.id)
         await gateways.offers(rows, gateway.id, accounts=offers.accounts, targets=offers.targets)
+
+
+async def left(store: Store, gateway: Gateway, *, clock: Clock) -> NoReturn:
+    """Note that a gateway's site has ended the pairing: its identity is worth nothing from now on. Raises LeftError."""
+    now = clock.now()
+    async with store.writing(Scope(gateway.tenant)) as rows:
+        held = await gateways.held(rows, gateway.id)
+        await papers_of.set_standing(rows, held.id, Standing.REVOKED)
+        await papers_of.add_condition(rows, held.id, conditions.left(held.name, now=now))
+        await audit.note(rows, "gateway.left", actor=f"gateway {held.name}", now=now, gateway=held.name)
+    log.warning("the site has ended the pairing", gateway=gateway.name, id=str(gateway.id))
+    raise LeftError("the site has ended the pairing, and this console has taken note")
 
 
 async def refused(store: Store, gateway: Gateway, problem: Problem) -> None:

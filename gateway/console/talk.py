@@ -38,6 +38,7 @@ from gateway.contract.messages import (
     FromAppliance,
     FromConsole,
     Hello,
+    Leaving,
     Offers,
     Rejected,
     ReportEvents,
@@ -46,7 +47,6 @@ from gateway.contract.messages import (
     Welcome,
     from_appliance,
 )
-from gateway.contract.policy import PolicyStanding
 from gateway.contract.problems import problem_of
 from gateway.contract.trust import TrustBundle
 from gateway.contract.version import IDENTITY_SINCE, OFFERS_SINCE, OLDEST_SPOKEN, PROTOCOL
@@ -141,8 +141,8 @@ class Desk:
     trusted: Trusted
     grant_key: str
     clock: Clock
+    policies: Policies
     accounts: SealedDesk | None = None
-    policies: Policies | None = None
 
 
 class Greeting(NamedTuple):
@@ -181,6 +181,8 @@ class Talk:
                 message = _parsed(await self.channel.receive())
         except TimeoutError as fault:
             raise PeerBrokeProtocolError(f"no hello within {HELLO_LIMIT:.0f} seconds") from fault
+        if isinstance(message, Leaving):
+            await intake.left(self.desk.store, self.gateway, clock=self.desk.clock)
         if not isinstance(message, Hello):
             raise PeerBrokeProtocolError(f"the first message was {message.type}, not hello")
         return message
@@ -200,7 +202,7 @@ class Talk:
             raise
         if self.desk.accounts is not None and protocol >= IDENTITY_SINCE:
             await self.desk.accounts.greeted(self.gateway, hello)
-        await self._hear_policy(hello.policy)
+        await self.desk.policies.heard(self.gateway, hello.policy)
         return Greeting(hello, protocol, heard)
 
     async def run(self, greeting: Greeting) -> None:
@@ -257,16 +259,10 @@ class Talk:
             self.told = news
 
     async def _tell_policy(self) -> None:
-        if self.desk.policies is None:
-            return
         news = await self.desk.policies.news(self.gateway, self.told_of_policy)
         for message in news.messages:
             await self._send(message)
         self.told_of_policy = news.told
-
-    async def _hear_policy(self, said: PolicyStanding | None) -> None:
-        if self.desk.policies is not None:
-            await self.desk.policies.heard(self.gateway, said)
 
     async def _next_commands(self) -> list[StoredCommand]:
         room = IN_FLIGHT - len(self.unanswered)
@@ -310,14 +306,14 @@ class Talk:
     async def _taken_in(self, message: FromAppliance) -> None:
         store = self.desk.store
         match message:
-            case Hello():
+            case Hello() | Leaving():
                 raise PeerBrokeProtocolError("a second hello")
             case ReportEvents():
                 number = await intake.reported(store, self.gateway, message.events, clock=self.desk.clock)
                 await self._send(Acknowledge(number=number))
             case Offers():
                 await intake.offered(store, self.gateway, message)
-                await self._hear_policy(message.policy)
+                await self.desk.policies.heard(self.gateway, message.policy)
             case Renew():
                 await self._renew(message)
             case TrustKept():

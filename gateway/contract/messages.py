@@ -4,6 +4,7 @@
 
     appliance                                   console
         | -- hello --------------------------------> |   who I am, what I speak, the next event's number
+        | -- leaving -------------------------------> |   instead: the site ends the pairing (version 3)
         | <------------------------------- welcome -- |   what we both speak, the last event you know
         | <------------------------------- deliver -- |   a command, until accepted or rejected
         | -- accepted | rejected ------------------> |   said after it is on the appliance's disk
@@ -71,6 +72,12 @@ class Hello(Report):
     trust_version: int = Field(default=0, ge=0, description="version of the trust bundle it keeps; 0 for none")
     sealing_key: SealingKey | None = Field(default=None, description="what credentials are sealed to")
     policy: PolicyStanding | None = Field(default=None, description="by what the site judges commands")
+
+
+class Leaving(Report):
+    """The appliance's only message, in place of a hello: the site ends the pairing. Since version 3."""
+
+    type: Literal["leaving"] = "leaving"
 
 
 class Welcome(Report):
@@ -167,7 +174,7 @@ class Acknowledge(Report):
 
 
 FromAppliance = Annotated[
-    Hello | Accepted | Rejected | Deferred | ReportEvents | Offers | Renew | TrustKept | Resealed,
+    Hello | Leaving | Accepted | Rejected | Deferred | ReportEvents | Offers | Renew | TrustKept | Resealed,
     Field(discriminator="type"),
 ]
 FromConsole = Annotated[
