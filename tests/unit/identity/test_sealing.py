@@ -1,8 +1,11 @@
 """This file shows that what is sealed to a gateway opens there, as what it was sealed as, and nowhere else."""
 
 import base64
+import json
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -139,3 +142,34 @@ def test_a_suite_that_is_not_known_is_said_to_need_an_update() -> None:
     signature = base64.b64encode(DEVICE.sign(message)).decode()
     with pytest.raises(SealingKeyWrongError, match="update"):
         sealing.check(strange.model_copy(update={"suite": "KYBER/9", "signature": signature}), GATEWAY)
+
+
+SAID = json.loads((Path(__file__).parents[2] / "vectors" / "sealing.json").read_text())
+OPENS = {one["name"]: one for one in SAID["opens"]}
+
+
+def key_of(vector: dict[str, Any]) -> PrivateSealingKey:
+    key = vector["key"]
+    return PrivateSealingKey.read(
+        sealing.KeptKey(suite=key["suite"], private=vector["private"], made_at=key["made_at"])
+    )
+
+
+@pytest.mark.parametrize("name", OPENS)
+def test_the_vectors_of_the_page_open(name: str) -> None:
+    vector = OPENS[name]
+    gateway, key = UUID(vector["gateway"]), SealingKey.model_validate(vector["key"])
+    account = SealedAccount.model_validate(vector["account"])
+    sealing.check(key, gateway)
+    label = sealing.label_of(account, gateway)
+    assert label.info(key.suite).hex() == vector["info"]
+    assert key_of(vector).id == key.id == account.key_id
+    assert key_of(vector).open(account.sealed, label) == base64.b64decode(vector["content"])
+
+
+@pytest.mark.parametrize("vector", SAID["refused"], ids=lambda one: one["name"])
+def test_the_vectors_that_are_refused_stay_shut(vector: dict[str, Any]) -> None:
+    source = OPENS[vector["of"]]
+    account = SealedAccount.model_validate(vector["account"])
+    with pytest.raises(CannotOpenError):
+        key_of(source).open(account.sealed, sealing.label_of(account, UUID(source["gateway"])))
