@@ -138,9 +138,13 @@ class Link:
         finally:
             self._calls = [one for one in self._calls if one is not asyncio.current_task()]
 
+    def _vouch(self) -> None:
+        self.sealed.vouch(self.greeter.identity.device())
+
     async def _converse(self, call: _Call) -> None:
         async with self._dialled() as channel:
             offers = await asyncio.to_thread(self.offers)
+            await asyncio.to_thread(self._vouch)
             asked = self.clock.monotonic()
             welcome = await self.greeter.greet(channel, offers, sealing_key=self.sealed.sealing_key())
             self._leave_others()

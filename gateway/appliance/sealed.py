@@ -88,6 +88,11 @@ class Sealed:
         """Return the public key to seal to, with the device key's word for it."""
         return self._vouched
 
+    def vouch(self, device: DeviceKey) -> None:
+        """Have another device key vouch from now on: the appliance was paired anew while it runs."""
+        if device.public_pem != self._device.public_pem:
+            self._device, self._vouched = device, self._current.vouched(self._gateway, device)
+
     def names(self) -> list[str]:
         """Return the names of the accounts, sorted."""
         return sorted(one.name for one in self._kept.accounts)

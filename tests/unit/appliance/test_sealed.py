@@ -207,3 +207,14 @@ def test_a_damaged_file_is_told_by_its_path_and_not_by_what_is_in_it(place: Plac
     with pytest.raises(sealed.SealedUnreadableError, match=r"keys\.json") as told:
         place.opened()
     assert "private" not in str(told.value)
+
+
+async def test_an_appliance_that_was_paired_anew_while_it_runs_vouches_with_its_new_device_key(place: Place) -> None:
+    kept, other = place.opened(), devicekeys.new()
+    key = kept.sealing_key()
+    await kept.take(message(key, account(key)))
+    kept.vouch(other)
+    anew = kept.sealing_key()
+    assert (anew.id, anew.device_key) == (key.id, other.public_pem)
+    sealing.check(anew, GATEWAY)
+    assert kept.opened("prod") == PASSWORD
