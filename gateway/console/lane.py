@@ -34,7 +34,8 @@ class Waiting(NamedTuple):
 class Lane:
     """The deliveries of one connection."""
 
-    unanswered: dict[UUID, float] = field(default_factory=dict)
+    unanswered: dict[UUID, tuple[str, float]] = field(default_factory=dict)
+    """Commands that were delivered: the resource of each, and since when."""
     held: dict[str, float] = field(default_factory=dict)
     """Resources of which a command was deferred, and until when nothing for them is sent."""
 
@@ -42,23 +43,24 @@ class Lane:
         """Return which of `pending`, in its order, are delivered now; they count as unanswered from now on."""
         self.held = {resource: until for resource, until in self.held.items() if until > now}
         waiting = [one for one in pending if one.id not in self.unanswered and one.resource not in self.held]
-        first = [one.id for one in waiting if one.resource == CONTROL]
+        first = [one for one in waiting if one.resource == CONTROL]
         room = max(0, MOST_UNFINISHED - unfinished - len(self.unanswered))
-        others = [one.id for one in waiting if one.resource != CONTROL][:room]
+        others = [one for one in waiting if one.resource != CONTROL][:room]
         chosen = [*first, *others][: max(0, IN_FLIGHT - len(self.unanswered))]
-        self.unanswered.update(dict.fromkeys(chosen, now))
-        return chosen
+        self.unanswered.update({one.id: (one.resource, now) for one in chosen})
+        return [one.id for one in chosen]
 
     def answered(self, command: UUID) -> None:
-        """Take note that a command was accepted or rejected."""
+        """Take note that a command was accepted or rejected, or that it was not sent after all."""
         self.unanswered.pop(command, None)
 
-    def deferred(self, command: UUID, resource: str, *, now: float) -> None:
+    def deferred(self, command: UUID, *, now: float) -> None:
         """Take note that a command was not taken: it stays pending, and what comes after it waits too."""
-        self.unanswered.pop(command, None)
-        self.held[resource] = now + DEFERRED_FOR
+        resource, _ = self.unanswered.pop(command, (None, 0.0))
+        if resource is not None:
+            self.held[resource] = now + DEFERRED_FOR
 
     def is_silent(self, now: float) -> bool:
         """Tell whether an answer is overdue."""
-        oldest = min(self.unanswered.values(), default=None)
+        oldest = min((since for _, since in self.unanswered.values()), default=None)
         return oldest is not None and now - oldest > ANSWER_LIMIT

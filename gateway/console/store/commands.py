@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, and_, not_, or_
+from sqlalchemy import Row, and_, func, not_, or_
 
+from gateway.console import lane
 from gateway.console.errors import CommandUnknownError
 from gateway.console.records import CommandState, Heading, StoredCommand
 from gateway.console.store.reading import RecordUnreadableError, read, read_problem
@@ -90,22 +91,29 @@ class Waiting:
     unreadable: list[Heading]
 
 
-async def any_pending(rows: Within, gateway: UUID, *, leaving_out: Collection[UUID]) -> bool:
-    """Tell whether there is anything to deliver to a gateway."""
-    found = _pending(rows.select(table, table.c.id), gateway, leaving_out)
-    return await rows.one(found.limit(1)) is not None
+async def waiting(rows: Within, gateway: UUID) -> list[lane.Waiting]:
+    """Return what is to be delivered to a gateway, in order, without what it says."""
+    found = rows.select(table, table.c.id, table.c.resource).where(
+        table.c.gateway_id == gateway, table.c.state == CommandState.PENDING.value
+    )
+    return [lane.Waiting(row.id, row.resource) for row in await rows.all(found.order_by(table.c.seq))]
 
 
-def _pending(found: Select[Any], gateway: UUID, leaving_out: Collection[UUID]) -> Select[Any]:
-    found = found.where(table.c.gateway_id == gateway, table.c.state == CommandState.PENDING.value)
-    return found.where(table.c.id.not_in(leaving_out)) if leaving_out else found
+async def unfinished(rows: Within, gateway: UUID) -> int:
+    """Return how many commands a gateway has accepted that have not ended."""
+    at_gateway = [CommandState.ACCEPTED.value, CommandState.RUNNING.value]
+    found = rows.select(table, func.count().label("many"))
+    row = await rows.one(found.where(table.c.gateway_id == gateway, table.c.state.in_(at_gateway)))
+    return 0 if row is None else int(row.many)
 
 
-async def pending(rows: Within, gateway: UUID, *, leaving_out: Collection[UUID], limit: int) -> Waiting:
-    """Return the next commands to deliver to a gateway, in order."""
-    found = _pending(rows.select(table), gateway, leaving_out)
+async def pending(rows: Within, gateway: UUID, *, among: Collection[UUID]) -> Waiting:
+    """Return those of some commands that are still to be delivered to a gateway, in order."""
+    found = rows.select(table).where(
+        table.c.gateway_id == gateway, table.c.state == CommandState.PENDING.value, table.c.id.in_(among)
+    )
     waiting = Waiting([], [])
-    for row in await rows.all(found.order_by(table.c.seq).limit(limit)):
+    for row in await rows.all(found.order_by(table.c.seq)):
         try:
             waiting.readable.append(_command(row))
         except RecordUnreadableError:

@@ -131,9 +131,10 @@ async def seen(rows: Within, gateway: UUID, *, now: datetime) -> None:
     await rows.run(rows.update(table).where(table.c.id == gateway).values(last_seen_at=now))
 
 
-async def has_problem(rows: Within, gateway: UUID, problem: Problem) -> None:
-    """Note why a gateway's session was refused."""
-    await rows.run(rows.update(table).where(table.c.id == gateway).values(problem=problem.model_dump(mode="json")))
+async def has_problem(rows: Within, gateway: UUID, problem: Problem | None) -> None:
+    """Note why a gateway's session was refused, or why it takes no commands; None when it is well again."""
+    document = None if problem is None else problem.model_dump(mode="json")
+    await rows.run(rows.update(table).where(table.c.id == gateway).values(problem=document))
 
 
 async def acknowledged(rows: Within, gateway: UUID, number: int) -> None:
