@@ -16,11 +16,11 @@ from gateway.cli import devices
 from gateway.cli.devices import DeviceKeyChangedError, FingerprintDiffersError, Met, SealingKeyOldError
 from gateway.clouds.accounts import Accounts
 from gateway.contract.accounts import Resealed, SealedAccounts
-from gateway.contract.messages import Hello
+from gateway.contract.messages import Hello, from_console
 from gateway.contract.version import PROTOCOL
 from gateway.identity import devicekeys, words
 from gateway.identity.devicekeys import DeviceKey
-from tests.fakes.console import Appliance, Line, candidate, paired_as
+from tests.fakes.console import Appliance, Line, candidate, cluster, paired_as
 from tests.fakes.wishes import WHEN
 from tests.unit.cli.conftest import User
 
@@ -112,6 +112,17 @@ async def test_an_account_sealed_while_the_gateway_is_away_is_there_when_it_come
     async with place.connected(kept) as line:
         await place.follow(line, kept, until=names("main"))
     assert place.accounts().read("main").password.get_secret_value() == PASSWORD
+
+
+async def test_a_command_that_was_given_after_an_account_arrives_after_it(place: Place) -> None:
+    kept = place.sealed()
+    async with place.connected(kept) as line:
+        await place.follow(line, kept, until=names())
+    assert (await place.create())[0] == 0
+    assert (await place.user.console.put(cluster(account="main"))).status == 202
+    async with place.connected(kept) as line:
+        heard = [from_console.validate_json(await line.channel.receive()) for _ in range(2)]
+    assert [one.type for one in heard] == ["accounts", "deliver"]
 
 
 async def test_nothing_is_sealed_to_a_gateway_that_has_not_said_what_to(place: Place) -> None:
