@@ -174,6 +174,25 @@ async def test_with_a_good_certificate_a_wrong_clock_needs_no_recovery(
     assert appliance.identity.member().certificate == before.certificate
 
 
+@pytest.mark.parametrize("start", WRONG_CLOCKS.values(), ids=WRONG_CLOCKS)
+async def test_a_certificate_past_its_half_is_renewed_and_the_next_one_is_what_the_console_then_knows(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch, start: datetime | None
+) -> None:
+    appliance = await paired(console, tmp_path, start=start)
+    before = appliance.identity.certificate()
+    console.clock.ahead = timedelta(days=5)
+
+    async def is_another() -> bool:
+        serial = f"{appliance.identity.certificate().serial_number:x}"
+        return serial != f"{before.serial_number:x}" and (await shown(console))["certificate_serial"] == serial
+
+    async with appliance.running(monkeypatch):
+        await until(is_another)
+        await appliance.connected()
+    assert appliance.identity.member().join.number == 2
+    assert (await shown(console))["conditions"] == []
+
+
 @pytest.mark.attack(8)
 @pytest.mark.parametrize("off", [timedelta(0), YEARS], ids=["certificate good", "certificate over"])
 async def test_missed_rotations_of_the_root_are_followed_step_by_step(
