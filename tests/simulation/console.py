@@ -166,8 +166,5 @@ class ModelConsole:
                     lane.answered(message.command_id)
                 case Deferred():
                     self.deferred += 1
-                    known = self.kept.commands.get(message.command_id)
-                    if known is not None:
-                        resource = known.command.task.resource
-                        lane.deferred(message.command_id, resource, now=self.clock.monotonic())
+                    lane.deferred(message.command_id, now=self.clock.monotonic())
             self._bell.set()

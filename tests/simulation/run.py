@@ -78,6 +78,7 @@ class Simulation:
             appliance.cancel()
             self.network.cut_all(linger=0.0)
         self.violations += self.world.violations
+        self.violations += [f"{place} was made as {keys}" for place, keys in self.world.made.items() if len(keys) > 1]
         self.violations += promises.broken(self.console.kept, self.disk, accepted=self.console.accepted)
 
     # -- the appliance ------------------------------------------------------------------------------------------
