@@ -136,13 +136,13 @@ class PlaceBounds(Wish):
     """Which objects of vSphere commands may name: names, or patterns with * and ?. What has a bound must be named."""
 
     accounts: Patterns = Field(default=None, description="cloud accounts, by the appliance's names")
-    datacenters: Patterns = None
-    compute_clusters: Patterns = None
-    resource_pools: Patterns = None
-    datastores: Patterns = None
-    networks: Patterns = None
-    folders: Patterns = None
-    templates: Patterns = None
+    datacenters: Patterns = Field(default=None, description="datacenters, as cluster files name them")
+    compute_clusters: Patterns = Field(default=None, description="compute clusters and stand-alone hosts")
+    resource_pools: Patterns = Field(default=None, description="resource pools")
+    datastores: Patterns = Field(default=None, description="datastores")
+    networks: Patterns = Field(default=None, description="networks")
+    folders: Patterns = Field(default=None, description="VM folders, under which a cluster's own folder is made")
+    templates: Patterns = Field(default=None, description="virtual machine templates")
 
 
 class TargetBounds(Wish):
@@ -157,18 +157,21 @@ class TargetBounds(Wish):
 class Amounts(Wish):
     """So much and no more; what is left out has no bound."""
 
-    machines: int | None = Field(default=None, ge=0)
+    machines: int | None = Field(default=None, ge=0, description="machines")
     cpus: int | None = Field(default=None, ge=0, description="virtual CPUs")
-    memory_gib: int | None = Field(default=None, ge=0)
-    disk_gib: int | None = Field(default=None, ge=0)
+    memory_gib: int | None = Field(default=None, ge=0, description="memory, GiB")
+    disk_gib: int | None = Field(default=None, ge=0, description="disk, GiB; see `quotas.machine_disk_gib`")
 
 
 class Quotas(Wish):
     """How much the console may have."""
 
-    at_a_time: Amounts = Field(default_factory=Amounts, description="of what is there now")
-    per_day: Amounts = Field(default_factory=Amounts, description="of what is made in any 24 hours")
-    in_total: Amounts = Field(default_factory=Amounts, description="of what is made, ever")
+    at_a_time: Amounts = Field(default_factory=Amounts)
+    """Of what is there now."""
+    per_day: Amounts = Field(default_factory=Amounts)
+    """Of what is made in any 24 hours."""
+    in_total: Amounts = Field(default_factory=Amounts)
+    """Of what is made, ever."""
     machine_disk_gib: int | None = Field(
         default=None, ge=1, description="how much disk a machine counts for: commands do not say"
     )
@@ -184,7 +187,7 @@ class Quotas(Wish):
 class Window(Wish):
     """A span of the day, on some days. One that closes before it opens closes on the next day."""
 
-    days: Annotated[tuple[Day, ...], Field(min_length=1, max_length=7)] = DAYS
+    days: tuple[Day, ...] = Field(default=DAYS, min_length=1, max_length=7, description="when the window opens")
     opens: ClockTime = Field(default="00:00", description="such as 07:00")
     closes: ClockTime = Field(default="24:00", description="such as 19:00; from that minute on it is closed")
 
@@ -240,7 +243,7 @@ class Bounds(Wish):
 class Policy(Bounds):
     """The policy file."""
 
-    version: Annotated[int, Field(ge=1, le=1)] = 1
+    version: int = Field(default=1, ge=1, le=1, description="of this format")
     profile: Profile = Field(description="observe, provision, operate or custom")
     destroy: Destroy = Field(default_factory=Destroy)
 

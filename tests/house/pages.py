@@ -18,6 +18,7 @@ from gateway.cli.session import CliSettings
 from gateway.console.settings import ConsoleSettings
 from gateway.kit.errors import GatewayError, every_error_class
 from gateway.lab.settings import LabSettings
+from tests.house.policypage import policy_page
 from tests.house.schema import schema_page
 
 ROOT = Path(__file__).parents[2]
@@ -148,6 +149,7 @@ PAGES = {
     "errors.md": errors_page,
     "settings.md": settings_page,
     "cli.md": cli_page,
+    "policy.md": policy_page,
     "protocol.schema.json": schema_page,
 }
 

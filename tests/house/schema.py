@@ -18,6 +18,7 @@ from gateway.contract.identity import (
     Renewed,
 )
 from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingResult, PairingStart
+from gateway.contract.policy import PolicyProposed, PolicyTightened
 from gateway.contract.problems import Problem
 from gateway.contract.streams import StreamPreamble, StreamReply, UserPreamble
 from gateway.contract.trust import Successions
@@ -27,7 +28,8 @@ MODELS = (
     *(messages.Hello, messages.Accepted, messages.Rejected, messages.ReportEvents, messages.Offers),
     *(messages.Welcome, messages.Deliver, messages.Acknowledge),
     *(UserPreamble, StreamPreamble, StreamReply, Grant),
-    *(messages.Deferred, messages.Trust, messages.TrustKept),
+    *(messages.Deferred, messages.Trust, messages.TrustKept, messages.Leaving),
+    *(PolicyProposed, PolicyTightened),
     *(Renew, Renewed, RenewalRefused, SealedAccounts, Resealed),
     *(PairingStart, PairingChallenge, PairingFinish, PairingResult),
     *(RecoveryStart, RecoveryChallenge, RecoveryFinish, RecoveryResult, Successions),

@@ -1,4 +1,4 @@
-"""This file is the promises of policies at the console: it sees a hash, proposes, tightens, and hears what came of it."""
+"""This file is the promises of policies at the console: it sees a hash, proposes, tightens, hears what became of it."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
