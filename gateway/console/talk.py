@@ -23,17 +23,19 @@ from gateway.console import hygiene, intake
 from gateway.console.admission import RECHECK, Admitted, Entrance, SessionRefusedError
 from gateway.console.bells import Bells, rung
 from gateway.console.intake import Heard
+from gateway.console.lane import ANSWER_LIMIT, Lane
 from gateway.console.policies import Policies, Told
 from gateway.console.records import Gateway, Standing, StoredCommand
 from gateway.console.renewal import Renewal
 from gateway.console.store import commands, gateways, standing
-from gateway.console.store.database import Store
+from gateway.console.store.database import Store, StoreUnavailableError
 from gateway.console.store.scope import Scope
 from gateway.contract.accounts import Resealed, SealedAccounts
 from gateway.contract.identity import Renew, RenewalRefused, Renewed
 from gateway.contract.messages import (
     Accepted,
     Acknowledge,
+    Deferred,
     Deliver,
     FromAppliance,
     FromConsole,
@@ -47,16 +49,14 @@ from gateway.contract.messages import (
     Welcome,
     from_appliance,
 )
-from gateway.contract.problems import problem_of
+from gateway.contract.problems import Problem, problem_of
 from gateway.contract.trust import TrustBundle
 from gateway.contract.version import IDENTITY_SINCE, OFFERS_SINCE, OLDEST_SPOKEN, PROTOCOL
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError
 
 HELLO_LIMIT = 20.0
-ANSWER_LIMIT = 60.0
 NOTED_EVERY = 15.0
-IN_FLIGHT = 16
 
 log = structlog.get_logger(__name__)
 
@@ -155,12 +155,13 @@ class Greeting(NamedTuple):
 
 @dataclass(slots=True)
 class Talk:
-    """One connection of one gateway. `unanswered` are the commands delivered on it, and since when."""
+    """One connection of one gateway. `told_why`: it is shown with the reason for which it defers commands."""
 
     desk: Desk
     admitted: Admitted
     channel: Channel
-    unanswered: dict[UUID, float] = field(default_factory=dict)
+    lane: Lane = field(default_factory=Lane)
+    told_why: bool = False
     told: SealedAccounts | None = None
     told_of_policy: Told = field(default_factory=Told)
 
@@ -244,11 +245,11 @@ class Talk:
                 await self._tell_accounts()
                 await self._tell_policy()
             for stored in await self._next_commands():
-                self.unanswered[stored.id] = self.desk.clock.monotonic()
                 command = stored.command.model_dump(mode="json")
                 await self._send(Deliver(command_id=stored.id, command=command))
             await rung(bell, within=NOTED_EVERY)
-            self._refuse_silence()
+            if self.lane.is_silent(self.desk.clock.monotonic()):
+                raise PeerBrokeProtocolError(f"a command was not answered within {ANSWER_LIMIT:.0f} seconds")
 
     async def _tell_accounts(self) -> None:
         if self.desk.accounts is None:
@@ -265,43 +266,52 @@ class Talk:
         self.told_of_policy = news.told
 
     async def _next_commands(self) -> list[StoredCommand]:
-        room = IN_FLIGHT - len(self.unanswered)
-        if room <= 0:
-            return []
         # Most bells ring for nothing new: the one writer is not bothered before there is something.
         async with self.desk.store.reading(self.scope) as rows:
             found = await gateways.by_id(rows, self.gateway.id)
-            waits = await commands.any_pending(rows, self.gateway.id, leaving_out=self.unanswered.keys())
-            if not waits or found.standing is not Standing.ACTIVE:
+            waiting = await commands.waiting(rows, self.gateway.id)
+            if not waiting or found.standing is not Standing.ACTIVE:
                 return []
-        return await self._taken(room)
+            unfinished = await commands.unfinished(rows, self.gateway.id)
+        chosen = self.lane.next(waiting, unfinished=unfinished, now=self.desk.clock.monotonic())
+        taken = await self._taken(chosen) if chosen else []
+        for one in set(chosen) - {stored.id for stored in taken}:
+            self.lane.answered(one)
+        return sorted(taken, key=lambda stored: chosen.index(stored.id))
 
-    async def _taken(self, room: int) -> list[StoredCommand]:
+    async def _taken(self, chosen: list[UUID]) -> list[StoredCommand]:
         now = self.desk.clock.now()
         async with self.desk.store.writing(self.scope) as rows:
             held = await gateways.held(rows, self.gateway.id)
             if held.standing is not Standing.ACTIVE:
                 return []
-            found = await commands.pending(rows, held.id, leaving_out=self.unanswered.keys(), limit=room)
+            found = await commands.pending(rows, held.id, among=chosen)
             await intake.give_up(rows, held, found.unreadable, now=now)
             await commands.sent(rows, [one.id for one in found.readable], now=now)
         return found.readable
-
-    def _refuse_silence(self) -> None:
-        oldest = min(self.unanswered.values(), default=None)
-        if oldest is not None and self.desk.clock.monotonic() - oldest > ANSWER_LIMIT:
-            raise PeerBrokeProtocolError(f"a command was not answered within {ANSWER_LIMIT:.0f} seconds")
 
     async def _receive(self, bell: asyncio.Event) -> None:
         while True:
             message = _parsed(await self.channel.receive())
             if isinstance(message, Accepted | Rejected):
                 await intake.answered(self.desk.store, self.gateway, message, clock=self.desk.clock)
-                self.unanswered.pop(message.command_id, None)
+                self.lane.answered(message.command_id)
+                await self._tell_why(None)
                 bell.set()
+            elif isinstance(message, Deferred):
+                self.lane.deferred(message.command_id, now=self.desk.clock.monotonic())
+                await self._tell_why(message.problem)
             else:
                 await self._taken_in(message)
             self.desk.bells.ring(self.gateway.tenant)
+
+    async def _tell_why(self, problem: Problem | None) -> None:
+        """Show with the gateway why it takes no commands, as long as it takes none."""
+        if problem is None and not self.told_why:
+            return
+        async with self.desk.store.writing(self.scope) as rows:
+            await gateways.has_problem(rows, self.gateway.id, problem)
+        self.told_why = problem is not None
 
     async def _taken_in(self, message: FromAppliance) -> None:
         store = self.desk.store
@@ -343,8 +353,12 @@ class Talk:
 
     async def _stay_welcome(self, alarm: asyncio.Event) -> None:
         while True:
-            await rung(alarm, within=RECHECK)
-            await self.desk.entrance.still_welcome(self.admitted)
+            has_rung = await rung(alarm, within=RECHECK)
+            try:
+                await self.desk.entrance.still_welcome(self.admitted, at_once=has_rung)
+            except StoreUnavailableError as fault:
+                # Nobody is let in meanwhile, and nothing is delivered; cut, all would call at once.
+                log.warning("gateway could not be looked at", code=fault.code)
 
     async def _stay_seen(self, hello: Hello) -> None:
         while True:
