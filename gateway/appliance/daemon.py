@@ -26,7 +26,7 @@ from gateway.appliance.targets import Targets
 from gateway.clouds import registry
 from gateway.clouds.accounts import Accounts
 from gateway.commands.executor import Executor
-from gateway.commands.journal import Journal
+from gateway.commands.journal import RESERVE, Journal
 from gateway.contract.identity import Hardware
 from gateway.contract.messages import Offers, Welcome
 from gateway.kit import files, secretfile, supervise
@@ -54,7 +54,7 @@ async def run(settings: ApplianceSettings) -> None:
         accounts, targets = Accounts(state / "accounts", sealed), Targets(state / "targets")
         tools = Tools(registry.connect_by(accounts), AnsiblePlaybooks(clock=clock), state, settings.artifacts)
         async with (
-            Journal.open(state / "journal.db", clock=clock) as journal,
+            Journal.open(state / "journal.db", clock=clock, reserve=RESERVE) as journal,
             outward.opened(settings, paired.console, trust=identity.trust()) as roads,
         ):
             append = AuditLog(state, clock=clock).append

@@ -95,8 +95,8 @@ class Inbox:
         except JournalError as fault:
             reason = fault
         if reason is not None:
-            return self._put_off(command, reason)
-        self._no_longer_deferred(command)
+            return self.put_off(command, reason)
+        self.settled(command)
         log.info("command accepted", command=str(command.id), kind=command.task.kind)
         return Accepted(command_id=command.id)
 
@@ -116,7 +116,11 @@ class Inbox:
             return OvertakingError(f"command {earlier} on the same resource was not taken yet: send it first")
         return None
 
-    def _put_off(self, command: Command, reason: GatewayError) -> Deferred:
+    def put_off(self, command: Command, reason: GatewayError) -> Deferred:
+        """Do not take a command for now; what comes after it for the same resource waits too.
+
+        Raises the reason when the console does not know that word.
+        """
         if self.protocol < DEFERRED_SINCE:
             raise reason
         waiting = self._deferred.setdefault(command.task.resource, [])
@@ -127,7 +131,8 @@ class Inbox:
             self._told = reason.code
         return Deferred(command_id=command.id, problem=problem_of(reason))
 
-    def _no_longer_deferred(self, command: Command) -> None:
+    def settled(self, command: Command) -> None:
+        """Take note that a command was accepted or rejected: it holds back no other."""
         waiting = self._deferred.get(command.task.resource, [])
         if command.id in waiting:
             waiting.remove(command.id)

@@ -39,7 +39,7 @@ from gateway.kit import supervise
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError
 
-__all__ = ["Journal", "JournalError"]
+__all__ = ["RESERVE", "Journal", "JournalError"]
 
 RETENTION = 7 * 86400.0
 """Seconds for which a command is kept after the console knew that it had ended."""
@@ -49,6 +49,8 @@ TOGETHER = 256
 """Writes that share one flush, at most."""
 LOW = 128 * 1024 * 1024
 """Bytes of free disk below which nothing new is accepted and no progress is written."""
+RESERVE = 64 * 1024 * 1024
+"""Bytes that an appliance keeps back for the day its disk is full."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 """Seconds before a write that failed is tried again, the first time and at most."""
 

@@ -46,8 +46,6 @@ SELECT at, command_id, kind, body FROM entries AS one WHERE kind = 'PauseSet' OR
     SELECT 1 FROM endings WHERE endings.command_id = one.command_id AND known_at IS NOT NULL AND NOT loose
 ) ORDER BY seq
 """
-FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})
-
 Result = TypeVar("Result")
 
 
@@ -68,8 +66,9 @@ class SqliteDisk:
         """
         with ThreadPoolExecutor(1, thread_name_prefix="journal") as thread:
             loop = asyncio.get_running_loop()
-            database = await loop.run_in_executor(thread, _connect, path)
-            disk = cls(database, thread, Reserve(path.with_name("reserve"), reserve))
+            kept = Reserve(path.with_name("reserve"), reserve)
+            database = await loop.run_in_executor(thread, _connect_somehow, path, kept)
+            disk = cls(database, thread, kept)
             try:
                 await disk._in_thread(disk._reserve.keep)
                 yield disk
@@ -119,7 +118,7 @@ class SqliteDisk:
         try:
             self._store(batch)
         except sqlite3.Error as fault:
-            if getattr(fault, "sqlite_errorcode", None) not in FULL or not self._reserve.give_up():
+            if not _is_full(fault) or not self._reserve.give_up():
                 raise
             self._store(batch)
 
@@ -187,17 +186,30 @@ class SqliteDisk:
             raise _named(fault) from fault
 
 
+def _connect_somehow(path: Path, reserve: Reserve) -> sqlite3.Connection:
+    """Open the file also on a disk that is full, if there is a reserve to give up. Raises JournalError."""
+    try:
+        return _connect(path)
+    except DiskFullError:
+        if not reserve.give_up():
+            raise
+        return _connect(path)
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     try:
         path.touch(mode=0o600)
         database = sqlite3.connect(path, isolation_level="IMMEDIATE", check_same_thread=False)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
-        _check_level(path, database.execute("PRAGMA user_version").fetchone()[0])
-        database.executescript(SCHEMA)
-        database.execute(f"PRAGMA user_version = {LEVEL}")
+        level = database.execute("PRAGMA user_version").fetchone()[0]
+        _check_level(path, level)
+        if level != LEVEL:  # what is there already is not written again: it takes no room on a disk that is full
+            database.executescript(SCHEMA)
+            database.execute(f"PRAGMA user_version = {LEVEL}")
     except (sqlite3.Error, OSError) as fault:
-        raise JournalError(f"the journal {path} cannot be opened: {fault}") from fault
+        kind = DiskFullError if _is_full(fault) else JournalError
+        raise kind(f"the journal {path} cannot be opened: {fault}") from fault
     return database
 
 
@@ -213,11 +225,11 @@ def _check_level(path: Path, level: int) -> None:
 
 def _named(fault: Exception) -> JournalError:
     said = f"the journal cannot be written or read: {fault}"
-    code = getattr(fault, "sqlite_errorcode", None)  # errors of the Python module itself have none
-    if code in FULL or _no_space(fault):
+    if _is_full(fault):
         return DiskFullError(f"{said}; the disk is full: make room")
     return JournalError(f"{said}; look at the disk, or restore the state directory from a copy")
 
 
-def _no_space(fault: Exception) -> bool:
-    return "disk is full" in str(fault)
+def _is_full(fault: Exception) -> bool:
+    code = getattr(fault, "sqlite_errorcode", None)  # errors of the Python module itself have none
+    return code == sqlite3.SQLITE_FULL or "disk is full" in str(fault)

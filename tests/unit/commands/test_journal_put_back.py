@@ -5,7 +5,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.commands import ledger
@@ -60,6 +60,7 @@ async def test_a_number_that_is_known_changes_nothing(tmp_path: Path) -> None:
         assert (await said(journal), journal.acknowledged) == ({1: "one", 2: "two", 3: "three"}, 0)
 
 
+@settings(deadline=None)
 @given(known=st.integers(0, 8), more=st.integers(0, 8), ahead=st.integers(1, 20))
 def test_no_number_is_used_twice_whatever_was_known(
     tmp_path_factory: pytest.TempPathFactory, known: int, more: int, ahead: int
