@@ -2,7 +2,7 @@
 
 ::
 
-    deliver ---> gate ---> journal.accept (fsync) ---> accepted reader
+    deliver ---> gate ---> inbox (fsync) ---> accepted          reader
     journal ---> outbox ---> report                            reporter
     acknowledge ---> journal.acknowledge                       reader
     accounts, targets ---> offers, when they have changed      offers
@@ -213,9 +213,7 @@ class _Conversation:
             raise ConversationError("the console said something that is not in the protocol") from fault
         match message:
             case Deliver():
-                await say(
-                    self.channel, await self.link.gate.answer(message, self.inbox.take, protocol=self.inbox.protocol)
-                )
+                await say(self.channel, await self.link.gate.answer(message, self.inbox))
             case Acknowledge(number=number):
                 await self.link.greeter.journal.acknowledge(number)
             case Renewed() | RenewalRefused():

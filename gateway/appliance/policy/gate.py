@@ -30,12 +30,13 @@ from gateway.appliance.policy.judging import Outcome, Situation, Verdict
 from gateway.appliance.policy.kept import Kept, NothingWaitsError, Proposal
 from gateway.appliance.policy.quotas import Settled, Usage
 from gateway.appliance.policy.reading import PolicyInvalidError, PolicyUnreadableError
+from gateway.commands.inbox import Answer, Inbox
 from gateway.commands.ledger import CommandChangedError, CommandState, Ledger
 from gateway.commands.work import Work
 from gateway.contract.commands import Command
 from gateway.contract.events import CommandOutcome
 from gateway.contract.inventory import Inventory
-from gateway.contract.messages import Accepted, Deferred, Deliver, Rejected
+from gateway.contract.messages import Deliver, Rejected
 from gateway.contract.policy import Approval, DestroyNeeds, PolicyProposed, PolicyTightened, Tightening
 from gateway.contract.problems import Fault, Problem, problem_of
 from gateway.contract.version import DEFERRED_SINCE
@@ -52,7 +53,6 @@ LOOK_AGAIN: Final = 60.0
 REMEMBERED: Final = 500
 """Acts that are not told again when they come again."""
 
-Answer = Accepted | Rejected | Deferred
 Handler = Callable[[Command, Work], Awaitable[Inventory | None]]
 
 
@@ -101,23 +101,25 @@ class Gate:
         self._untold = 0
         self._open: frozenset[UUID] = frozenset()
 
-    async def answer(self, message: Deliver, take: Callable[[Deliver], Awaitable[Answer]], *, protocol: int) -> Answer:
-        """Return what is said to a delivery: what `take` says, which writes it into the journal, if it is let through.
+    async def answer(self, message: Deliver, inbox: Inbox) -> Answer:
+        """Return what is said to a delivery: what the inbox says, which takes it, if it is let through.
 
         A console that knows no other word is told that what waits is rejected.
         """
         try:
             command = Command.model_validate(message.command)
         except ValidationError:
-            return await take(message)  # which knows what to say to that
+            return await inbox.take(message)  # which knows what to say to that
         try:
             async with self.admitting(command, approvals=message.approvals):
-                return await take(message)
+                return await inbox.take(message)
         except PolicyRefusedError as error:
-            return Rejected(command_id=message.command_id, problem=problem_of_refusal(error))
+            inbox.settled(command)
+            return Rejected(command_id=command.id, problem=problem_of_refusal(error))
         except PolicyWaitsError as error:
-            answer = Deferred if protocol >= DEFERRED_SINCE else Rejected
-            return answer(command_id=message.command_id, problem=problem_of(error))
+            if inbox.protocol >= DEFERRED_SINCE:
+                return inbox.put_off(command, error)
+            return Rejected(command_id=command.id, problem=problem_of(error))
 
     @asynccontextmanager
     async def admitting(self, command: Command, *, approvals: Sequence[Approval] = ()) -> AsyncIterator[None]:

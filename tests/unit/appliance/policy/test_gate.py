@@ -18,11 +18,13 @@ from gateway.appliance.policy import book, gate, reading
 from gateway.appliance.policy.gate import Gate, PolicyRefusedError, PolicyWaitsError
 from gateway.appliance.policy.kept import Kept, NoProposalError
 from gateway.commands.executor import Executor
+from gateway.commands.inbox import Inbox
 from gateway.commands.journal import Journal
 from gateway.commands.ledger import CommandChangedError
 from gateway.commands.work import Work
 from gateway.contract.commands import Command
 from gateway.contract.events import CommandEnded, CommandOutcome
+from gateway.contract.messages import Deliver, Rejected
 from gateway.contract.policy import (
     Amounts,
     CommandBounds,
@@ -356,3 +358,50 @@ async def test_profiles_are_written_as_the_shortest_file(site: Guarded) -> None:
     for profile in Profile:
         site.kept.file.write(reading.of_profile(profile))
         assert site.kept.file.read().policy.profile is profile
+
+
+async def delivered(site: Guarded, inbox: Inbox, command: Command) -> str:
+    """Return the word that answers the delivery of a command."""
+    message = Deliver(command_id=command.id, command=command.model_dump(mode="json"))
+    return (await site.gate.answer(message, inbox)).type
+
+
+async def test_nothing_overtakes_a_command_of_the_same_resource_that_waits_for_a_yes(site: Guarded) -> None:
+    site.policy("profile: operate\ndestroy: {needs: approval}\n")
+    inbox = Inbox(site.journal, protocol=3)
+    delete, later, other = a_delete(CLUSTERS[0]), an_apply(CLUSTERS[0]), an_apply(CLUSTERS[1])
+    assert await delivered(site, inbox, delete) == "deferred"
+    assert await delivered(site, inbox, later) == "deferred"
+    assert await delivered(site, inbox, other) == "accepted"
+    site.kept.approve(delete.id, by="root", now=site.clock.now())
+    assert await delivered(site, inbox, delete) == "accepted"
+    assert await delivered(site, inbox, later) == "accepted"
+
+
+async def test_what_the_inbox_puts_off_is_not_counted(site: Guarded) -> None:
+    site.policy("profile: operate\ndestroy: {needs: approval}\nquotas: {at_a_time: {machines: 3}}\n")
+    inbox = Inbox(site.journal, protocol=3)
+    assert await delivered(site, inbox, a_delete(CLUSTERS[0])) == "deferred"
+    assert await delivered(site, inbox, an_apply(CLUSTERS[0])) == "deferred"
+    assert await delivered(site, inbox, an_apply(CLUSTERS[1])) == "accepted"
+
+
+async def test_a_refused_command_holds_back_no_other(site: Guarded) -> None:
+    site.policy("profile: operate\ndestroy: {needs: approval}\n")
+    inbox = Inbox(site.journal, protocol=3)
+    delete, later = a_delete(CLUSTERS[0]), an_apply(CLUSTERS[0])
+    assert await delivered(site, inbox, delete) == "deferred"
+    site.policy("profile: provision\n")
+    assert await delivered(site, inbox, delete) == "rejected"
+    assert await delivered(site, inbox, later) == "accepted"
+
+
+async def test_a_console_that_knows_no_other_word_is_told_that_what_waits_is_rejected(site: Guarded) -> None:
+    site.kept.pause()
+    assert await delivered(site, Inbox(site.journal, protocol=2), a_read()) == "rejected"
+
+
+async def test_what_is_no_command_is_rejected_as_such(site: Guarded) -> None:
+    answer = await site.gate.answer(Deliver(command_id=UUID(int=1), command={"x": 1}), Inbox(site.journal, protocol=3))
+    assert isinstance(answer, Rejected)
+    assert answer.problem.code == "command.not_understood"
