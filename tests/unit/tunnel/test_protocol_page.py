@@ -117,6 +117,7 @@ RULES: list[tuple[str, tuple[float, ...]]] = [
     (f"`events`, 1 to {N} in the order", (messages.REPORT_EVENTS,)),
     (f"This page is version {N}; the oldest spoken is {N}", (version.PROTOCOL, version.OLDEST_SPOKEN)),
     (f"`accounts` that are sealed to the gateway (at most {N})", (accounts.MOST_SEALED,)),
+    (f"since 3: `approvals` (at most {N})", (messages.MOST_APPROVALS,)),
     (f"accepted and not ended, at most {N})", (messages.MOST_OPEN,)),
     (f"the oldest first (at most {N})", (trust.MOST_SUCCESSIONS,)),
     (f"At most {N} commands are delivered", (lane.IN_FLIGHT,)),
