@@ -24,7 +24,6 @@ from gateway.tunnel.channel import SUBPROTOCOL, Channel
 from gateway.tunnel.dataline import DataEnd
 from gateway.tunnel.frames import ProtocolBrokenError
 from gateway.tunnel.handshake import SharedConnection
-from gateway.tunnel.porch import Doorway, Opening, Porch
 from gateway.tunnel.roads import tune
 
 MOST_WAITING = 200
@@ -138,7 +137,6 @@ async def accepting(
     message_limit: int,
     data: DataEnd | None = None,
     lobby: Lobby | None = None,
-    porch: Porch | None = None,
 ) -> AsyncIterator[int]:
     """Accept channels while the body runs and yield the port (useful when `port` is 0).
 
@@ -148,10 +146,10 @@ async def accepting(
     """
     hall = lobby or Lobby()
 
-    def made(*given: Any, **named: Any) -> Doorway:  # noqa: ANN401 - the library's own
+    def made(*given: Any, **named: Any) -> _Caller:  # noqa: ANN401 - the library's own
         caller = _Caller(*given, **named)
         caller.lobby = hall
-        return Doorway(caller, opening)
+        return caller
 
     async def taken(connection: ServerConnection) -> None:
         assert isinstance(connection, SharedConnection)  # noqa: S101 - it is what create_connection made
@@ -168,22 +166,21 @@ async def accepting(
         finally:
             await channel.close()
 
-    async with (
-        Opening(tls, HANDSHAKE_LIMIT, CLOSE_LIMIT, porch or Porch()) as opening,
-        serve(
-            taken,
-            host,
-            port,
-            subprotocols=[SUBPROTOCOL, *([handshake.SUBPROTOCOL] if data else [])],  # type: ignore[list-item]
-            compression=None,
-            open_timeout=OPEN_LIMIT,
-            close_timeout=CLOSE_LIMIT,
-            ping_interval=None,
-            max_size=message_limit,
-            max_queue=4,
-            server_header=None,
-            process_request=hall.answer,
-            create_connection=made,  # type: ignore[arg-type] # a factory will do
-        ) as server,
-    ):
+    async with serve(
+        taken,
+        host,
+        port,
+        ssl=tls,
+        ssl_handshake_timeout=HANDSHAKE_LIMIT,
+        subprotocols=[SUBPROTOCOL, *([handshake.SUBPROTOCOL] if data else [])],  # type: ignore[list-item]
+        compression=None,
+        open_timeout=OPEN_LIMIT,
+        close_timeout=CLOSE_LIMIT,
+        ping_interval=None,
+        max_size=message_limit,
+        max_queue=4,
+        server_header=None,
+        process_request=hall.answer,
+        create_connection=made,  # type: ignore[arg-type] # a factory will do
+    ) as server:
         yield next(iter(server.sockets)).getsockname()[1]

@@ -11,7 +11,6 @@ from gateway.tunnel import acceptor
 from gateway.tunnel.acceptor import MOST_OF_ONE, Lobby, accepting
 from gateway.tunnel.channel import Channel
 from gateway.tunnel.dialer import dial
-from gateway.tunnel.porch import Porch
 from tests.fakes.ends import Ends
 
 LIMIT = 64 * 1024
@@ -27,10 +26,8 @@ async def greet(channel: Channel) -> None:
 
 
 @asynccontextmanager
-async def port(ends: Ends, lobby: Lobby | None = None, porch: Porch | None = None) -> AsyncIterator[int]:
-    async with accepting(
-        "127.0.0.1", 0, tls=ends.server, on_channel=greet, message_limit=LIMIT, lobby=lobby, porch=porch
-    ) as taken:
+async def port(ends: Ends, lobby: Lobby | None = None) -> AsyncIterator[int]:
+    async with accepting("127.0.0.1", 0, tls=ends.server, on_channel=greet, message_limit=LIMIT, lobby=lobby) as taken:
         yield taken
 
 
@@ -111,35 +108,3 @@ async def test_it_is_told_where_a_caller_with_a_good_certificate_calls_from(ends
             while not told:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     assert told[0][0] == "127.0.0.1"
-
-
-@pytest.mark.attack(13)
-async def test_of_those_who_open_tls_a_few_are_let_on_and_the_rest_are_cut_before_it_has_cost_anything(
-    ends: Ends,
-) -> None:
-    porch = Porch(most=3)
-    async with port(ends, porch=porch) as where:
-        slow = [await asyncio.open_connection("127.0.0.1", where) for _ in range(3)]
-        reader, writer = await asyncio.open_connection("127.0.0.1", where)
-        assert await is_cut(reader)
-        assert porch._opening.total() == 3
-        assert not any(one.at_eof() for one, _ in slow)
-        for _, one in [*slow, (reader, writer)]:
-            one.transport.abort()
-        async with asyncio.timeout(5):
-            while porch._opening:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-        async with dial(f"wss://127.0.0.1:{where}/", tls=ends.client, message_limit=LIMIT) as channel:
-            assert await channel.receive() == "welcome"
-            assert not porch._opening
-
-
-@pytest.mark.attack(13)
-def test_one_network_cannot_take_the_whole_porch() -> None:
-    porch = Porch(most=10, most_each=3)
-    assert [porch.enters("192.0.2.1") for _ in range(4)] == [True, True, True, False]
-    assert [porch.enters(f"2001:db8:1:1::{n}") for n in range(1, 5)] == [True, True, True, False]
-    assert [porch.enters(f"2001:db8:1:2::{n}") for n in range(1, 3)] == [True, True]
-    assert [porch.enters("127.0.0.1") for _ in range(3)] == [True, True, False]
-    porch.leaves("192.0.2.1")
-    assert porch.enters("::ffff:192.0.2.1")
