@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+MOST_TURNS = 200_000
+"""Turns of the loop in one run; a thousand are usual."""
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
 class StuckError(Exception):
-    """Everybody waits, and no timer is set: nothing would ever happen again."""
+    """Nothing would ever happen again, or it would never end: everybody waits, or runs in a circle."""
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -21,13 +23,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now = 0.0
         self._clock_resolution = 1e-9
         self._selector = self
+        self._turns = 0
 
     def time(self) -> float:
         return self._now
 
     def select(self, timeout: float | None) -> list[Any]:
-        if timeout is None:
-            raise StuckError
+        self._turns += 1
+        if timeout is None or self._turns > MOST_TURNS:
+            self._turns = 0
+            raise StuckError("everybody waits" if timeout is None else "it goes on and on")
         self._now += timeout
         return []
 
