@@ -205,7 +205,7 @@ def approve(
             f"Let {waiting.command.author} carry out {waiting.command.task.kind} {_name(waiting.command)}?", yes=yes
         )
         kept.approve(wanted, by=user_of_machine(), now=now)
-    typer.echo(f"Command {command_id} may be carried out when the console sends it again, within seconds.")
+    typer.echo(f"Command {command_id} may be carried out when the console sends it again, within half a minute.")
 
 
 def pause(*, state: StateOption = None) -> None:
@@ -240,10 +240,21 @@ def lockdown(
             locked.release()
         typer.echo("The lockdown is over: a running appliance goes on.")
         return
-    locked.ask()  # first of all, and whether the audit log can be written or not
+    ask(locked)  # first of all, and whether the audit log can be written or not
     with audited(directory, "lockdown.asked", {}):
         held = until_held(locked, directory)
     typer.echo("Everything is cut." if held else "No appliance runs here; one that is started does nothing.")
+
+
+def ask(locked: Lockdown) -> None:
+    """Have everything cut. Raises LockdownNotHeldError."""
+    try:
+        locked.ask()
+    except OSError as fault:
+        raise LockdownNotHeldError(
+            f"the lockdown cannot be written into the state directory ({fault.strerror}): stop the appliance with "
+            "systemctl"
+        ) from fault
 
 
 def until_held(locked: Lockdown, directory: Path) -> bool:

@@ -50,7 +50,7 @@ def unpair(
     locked = Lockdown(directory)
     was_asked = locked.is_asked
     with audited(directory, "unpaired", {"console": known.console, "gateway": known.gateway_name}):
-        locked.ask()
+        governing.ask(locked)
         governing.until_held(locked, directory)
         was_told = asyncio.run(tell(identity, _settings(state)))
         identity.forget()

@@ -50,6 +50,8 @@ REFUSALS_A_SECOND: Final = 2.0
 REFUSALS_AT_ONCE: Final = 500.0
 """Refusals beyond that are counted in the next one's line, as `untold`, and have none of their own."""
 LOOK_AGAIN: Final = 60.0
+MENDED_EVERY: Final = 2.0
+"""Seconds after which a damaged policy is read again for a command that waits to begin."""
 REMEMBERED: Final = 500
 """Acts that are not told again when they come again."""
 
@@ -220,15 +222,25 @@ class Gate:
         raise error
 
     async def _begin(self, command: Command) -> None:
-        async with self._order:
-            verdict = await asyncio.to_thread(self._judged, command, begins=True)
-            if verdict.outcome is Outcome.ALLOWED:
-                return
-            refusal = _refusal("since it was accepted the policy of the site has come to forbid it", verdict)
-            await self._tell_of_refusal(
-                Act("command.refused", "refused", {**_facts(command), "message": refusal.message})
-            )
+        verdict = await self._judged_at_last(command)
+        if verdict.outcome is Outcome.ALLOWED:
+            return
+        refusal = _refusal("since it was accepted the policy of the site has come to forbid it", verdict)
+        await self._tell_of_refusal(Act("command.refused", "refused", {**_facts(command), "message": refusal.message}))
         raise refusal
+
+    async def _judged_at_last(self, command: Command) -> Verdict:
+        """Return the verdict on a command that begins; what is damaged on the site is waited for until it is mended."""
+        told = False
+        while True:
+            try:
+                async with self._order:
+                    return await asyncio.to_thread(self._judged, command, begins=True)
+            except (PolicyUnreadableError, UsageUnreadableError) as fault:
+                if not told:
+                    log.warning("a command waits to begin", command=str(command.id), reason=fault.message)
+                    told = True
+            await self._clock.sleep(MENDED_EVERY)
 
     def _judged(self, command: Command, *, begins: bool = False) -> Verdict:
         """Judge a command; one that begins is counted already, and a pause lets it: it was accepted before."""

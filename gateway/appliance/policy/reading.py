@@ -73,8 +73,7 @@ class PolicyFile:
 
     def __init__(self, state: Path) -> None:
         self.path = state / NAME
-        self._seen: tuple[int, ...] | None = None
-        self._known: Known | None = None
+        self._read: tuple[tuple[int, ...], Known] | None = None
 
     def make(self) -> None:
         """Write the policy that allows to look and no more, unless there is one."""
@@ -91,21 +90,20 @@ class PolicyFile:
             found = self.path.lstat()
             _check_owner(self.path, found)
             seen = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
-            if self._known is None or self._seen != seen:
-                self._known, self._seen = parse(_content(self.path), name=str(self.path)), seen
+            read = self._read  # at once: other threads read too
+            if read is None or read[0] != seen:
+                self._read = read = (seen, parse(_content(self.path), name=str(self.path)))
         except OSError as fault:
-            self._known = None
             raise PolicyUnreadableError(
                 f"the policy {self.path} cannot be read ({fault.strerror}), so nothing is allowed: "
                 "write one with `pcg appliance policy set`"
             ) from fault
         except PolicyInvalidError as fault:
-            self._known = None
             raise PolicyUnreadableError(
                 f"the policy is damaged, so nothing is allowed: {fault.message}; mend it, and look with "
                 "`pcg appliance policy edit-check`"
             ) from fault
-        return self._known
+        return read[1]
 
 
 def _check_owner(path: Path, found: os.stat_result) -> None:

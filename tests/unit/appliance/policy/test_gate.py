@@ -218,6 +218,19 @@ async def test_a_damaged_policy_lets_commands_wait_until_it_is_mended(site: Guar
     await site.accept(command)
 
 
+async def test_a_command_that_begins_waits_for_a_damaged_policy_to_be_mended(site: Guarded) -> None:
+    site.policy("profile: operate\n")
+    command = an_apply()
+    await site.accept(command)
+    site.policy("profile: nobody\n")
+
+    async def mend(seconds: float) -> None:
+        site.policy("profile: operate\n")
+
+    site.clock.sleep = mend  # type: ignore[method-assign]
+    assert (await site.carried_out(command)).outcome is CommandOutcome.SUCCEEDED
+
+
 @pytest.mark.attack(29)
 async def test_a_damaged_count_lets_commands_wait_and_is_left_as_it_is(site: Guarded) -> None:
     site.policy("profile: operate\n")
