@@ -48,7 +48,8 @@ def _rows(model: type[BaseModel], above: str) -> Iterator[str]:
             yield from _rows(inner, f"{path}{'[]' if _is_list(field.annotation) else ''}.")
             continue
         shape = schema["properties"][name]
-        yield f"| `{path}` | {_value(shape, schema)} | {_default(field.get_default(call_default_factory=True))} | {field.description or ''} |"
+        value, default = _value(shape, schema), _default(field.get_default(call_default_factory=True))
+        yield f"| `{path}` | {value} | {default} | {field.description or ''} |"
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - whatever a field is declared as
