@@ -1,7 +1,7 @@
 """This file is the question: what does a flush cost, how fast are commands accepted, and how fast are steps written?
 
-The real journal on this machine's disk; `make bench-journal`. "Alone" waits for each write before the next; "together"
-has many writers at once, who share flushes.
+The real journal, in /var/tmp; `make bench-journal`. "Alone" waits for each write before the next; "together" has many
+writers at once, who share flushes.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ def fsync_ms(directory: Path) -> float:
 
 @asynccontextmanager
 async def journal() -> AsyncIterator[tuple[Journal, Path]]:
-    with tempfile.TemporaryDirectory(prefix="pcg-bench-", dir=Path.cwd()) as made:
+    with tempfile.TemporaryDirectory(prefix="pcg-bench-", dir="/var/tmp") as made:
         async with Journal.open(Path(made) / "journal.db", clock=CLOCK) as opened:
             yield opened, Path(made)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
-MOST_TURNS = 200_000
+MOST_TURNS = 15_000
 """Turns of the loop in one run; a thousand are usual."""
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

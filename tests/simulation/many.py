@@ -11,7 +11,7 @@ import structlog
 from gateway.kit.clock import SystemClock
 from tests.simulation.run import Outcome, one_seed
 
-PIECE = 30
+PIECE = 10
 
 
 def quietly() -> None:
@@ -25,16 +25,19 @@ def outcomes(seeds: range) -> Iterator[Outcome]:
     workers = min(len(pieces), os.cpu_count() or 1)
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=quietly) as pool:
-        for waiting in concurrent.futures.as_completed([pool.submit(_piece, one) for one in pieces]):
-            yield from waiting.result()
+        try:
+            for waiting in concurrent.futures.as_completed([pool.submit(_piece, one) for one in pieces]):
+                yield from waiting.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _piece(seeds: range) -> list[Outcome]:
     return [one_seed(seed) for seed in seeds]
 
 
-def told(seeds: range, *, say: bool = False) -> tuple[list[Outcome], str]:
-    """Run seeds; return those that broke a promise, and a sentence about all."""
+def told(seeds: range, *, say: bool = False, until_first: bool = False) -> tuple[list[Outcome], str]:
+    """Run seeds, all or until one breaks a promise; return those that did, and a sentence about all."""
     clock = SystemClock()
     began, bad, total = clock.monotonic(), [], [0, 0, 0, 0, 0]
     for one in outcomes(seeds):
@@ -44,6 +47,8 @@ def told(seeds: range, *, say: bool = False) -> tuple[list[Outcome], str]:
         if say and one.violations:
             print(f"seed {one.seed}: {one.violations[0]}")
             print(f"    again: python -m tests.simulation --seed {one.seed}")
+        if one.violations and until_first:
+            break
     per_second = total[0] / (clock.monotonic() - began)
     return bad, (
         f"{total[0]} seeds, {per_second:.0f} a second: {total[1]} commands, {total[2]} acts, {total[3]} power cuts, "

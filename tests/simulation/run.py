@@ -44,7 +44,7 @@ from tests.simulation.world import World
 
 SPEC = a_cluster()
 CALM = Weather()
-PATIENCE = 20_000.0
+PATIENCE = 5_000.0
 """Seconds of calm after which whatever has not ended never will."""
 
 
