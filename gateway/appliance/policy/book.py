@@ -83,3 +83,30 @@ def write(path: Path, usage: Usage) -> None:
         raise UsageUnreadableError(
             f"the count {path} of what the console has cannot be written ({fault.strerror}): {way_out}"
         ) from fault
+
+
+class Book:
+    """The count in one file, which is read again only when somebody else has changed it. Calls block."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: tuple[tuple[int, ...], Usage] | None = None
+
+    def read(self) -> Usage:
+        """Return the count. Raises UsageUnreadableError."""
+        seen, known = self._seen(), self._known
+        if known is None or known[0] != seen:
+            self._known = known = (seen, read(self.path))
+        return known[1]
+
+    def write(self, usage: Usage) -> None:
+        """Replace the count; it is on the disk when this returns. Raises UsageUnreadableError."""
+        write(self.path, usage)
+        self._known = (self._seen(), usage)
+
+    def _seen(self) -> tuple[int, ...]:
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return ()
+        return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino

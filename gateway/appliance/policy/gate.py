@@ -24,8 +24,8 @@ from pydantic import ValidationError
 
 from gateway.appliance.audit import AuditNotWrittenError
 from gateway.appliance.auditlines import Act, Fact
-from gateway.appliance.policy import book, judging, quotas
-from gateway.appliance.policy.book import UsageUnreadableError
+from gateway.appliance.policy import judging, quotas
+from gateway.appliance.policy.book import Book, UsageUnreadableError
 from gateway.appliance.policy.judging import Outcome, Situation, Verdict
 from gateway.appliance.policy.kept import Kept, NothingWaitsError, Proposal
 from gateway.appliance.policy.quotas import Settled, Usage
@@ -93,6 +93,7 @@ class Gate:
         self, state: Path, journal: Written, *, gateway: UUID, append: Callable[[Sequence[Act]], None], clock: Clock
     ) -> None:
         self.kept = Kept.open(state)
+        self._book = Book(self.kept.usage)
         self._journal = journal
         self._gateway = gateway
         self._append = append
@@ -245,7 +246,7 @@ class Gate:
     def _judged(self, command: Command, *, begins: bool = False) -> Verdict:
         """Judge a command; one that begins is counted already, and a pause lets it: it was accepted before."""
         policy, tightening = self.kept.file.read().policy, self.kept.tightening()
-        usage, now = book.read(self.kept.usage), self._clock.now()
+        usage, now = self._book.read(), self._clock.now()
         if begins:
             usage = quotas.after(usage, Settled(command.id, CommandOutcome.REFUSED))
         found = self.kept.of(command)
@@ -297,13 +298,13 @@ class Gate:
 
     async def _settle(self) -> None:
         """Count anew what has ended; of a command that nobody knows any more what it may have made stays counted."""
-        usage = await asyncio.to_thread(book.read, self.kept.usage)
+        usage = await asyncio.to_thread(self._book.read)
         ended = [one for one in map(self._ending, usage.wishes) if one is not None]
         for one in ended:
             usage = quotas.after(usage, one)
             await asyncio.to_thread(self.kept.settled, one.command)
         if ended:
-            await asyncio.to_thread(book.write, self.kept.usage, usage)
+            await asyncio.to_thread(self._book.write, usage)
         self._open = frozenset(usage.wishes)
 
     def _ending(self, command_id: UUID) -> Settled | None:
@@ -315,8 +316,8 @@ class Gate:
         return Settled(command_id, record.outcome)
 
     async def _count(self, change: Callable[[Usage], Usage]) -> None:
-        usage = change(await asyncio.to_thread(book.read, self.kept.usage))
-        await asyncio.to_thread(book.write, self.kept.usage, usage)
+        usage = change(await asyncio.to_thread(self._book.read))
+        await asyncio.to_thread(self._book.write, usage)
         self._open = frozenset(usage.wishes)
 
     async def _tell_once(self, act: Act) -> None:
