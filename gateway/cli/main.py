@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 
 import gateway
-from gateway.cli import audit, clusters, gateways, login, tokens
+from gateway.cli import audit, clusters, commanding, gateways, login, tokens
 from gateway.cli.exits import Exit
 from gateway.cli.options import told
 from gateway.cli.tables import Output
@@ -48,6 +48,7 @@ def application(programs: Collection[str]) -> typer.Typer:
     app.command("version")(version)
     app.add_typer(audit.app, name="audit")
     app.add_typer(clusters.app, name="cluster")
+    app.add_typer(commanding.app, name="command")
     app.add_typer(gateways.gateway_app, name="gateway")
     app.add_typer(tokens.token_app, name="token")
     for name in programs:

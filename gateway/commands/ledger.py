@@ -133,10 +133,11 @@ class Decision(NamedTuple):
 class Ledger:
     """Commands that are open, or not yet known to the console as ended, in the order in which they were accepted."""
 
-    def __init__(self, records: dict[UUID, Record] | None = None, pauses: dict[str | None, UUID] | None = None) -> None:
-        self._records = records or {}
-        self._pauses = pauses or {}
-        self._open = {known.command.id for known in self._records.values() if known.state is not CommandState.ENDED}
+    def __init__(self) -> None:
+        self._records: dict[UUID, Record] = {}
+        self._pauses: dict[str | None, UUID] = {}
+        self._open: dict[UUID, None] = {}
+        """The ids of commands that have not ended, in the order in which they were accepted."""
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self._records.values())
@@ -153,7 +154,9 @@ class Ledger:
 
     def draft(self) -> "Ledger":
         """Return a copy to decide on what is not on disk yet."""
-        return Ledger(dict(self._records), dict(self._pauses))
+        copy = Ledger()
+        copy._records, copy._pauses, copy._open = dict(self._records), dict(self._pauses), dict(self._open)
+        return copy
 
     def get(self, command_id: UUID) -> Record | None:
         """Return what is known of a command, or None."""
@@ -200,7 +203,7 @@ class Ledger:
 
     def open_commands(self) -> list[UUID]:
         """Return the commands that have not ended, in the order in which they were accepted."""
-        return [one for one in self._records if one in self._open]
+        return list(self._open)
 
     def runnable(self) -> list[Command]:
         """Return the commands that may run now: of each resource the oldest that has not ended, unless paused."""
@@ -221,14 +224,14 @@ class Ledger:
         """Take an entry that is on disk into account. Raises UnknownCommandError."""
         if isinstance(entry, Accepted):
             self._records[entry.command.id] = Record(entry.command)
-            self._open.add(entry.command.id)
+            self._open[entry.command.id] = None
             return
         if isinstance(entry, PauseSet):
             self._pause(entry)
             return
         self._records[entry.command_id] = _after(self.record(entry.command_id), entry)
         if isinstance(entry, Ended):
-            self._open.discard(entry.command_id)
+            self._open.pop(entry.command_id, None)
 
     def forget(self, command_id: UUID) -> None:
         """Drop an ended command: the console knows, or it was removed from the disk."""

@@ -66,6 +66,27 @@ class CommandUnknownError(GatewayError):
     remedy = Remedy.CALLER
 
 
+class CommandOverError(GatewayError):
+    """The command has ended: there is nothing to cancel."""
+
+    code = "command.over"
+    remedy = Remedy.CALLER
+
+
+class CommandOnItsWayError(GatewayError):
+    """The command was sent, and the gateway has not said yet whether it takes it."""
+
+    code = "command.on_its_way"
+    remedy = Remedy.RETRY
+
+
+class CommandCalledOffError(GatewayError):
+    """The command was cancelled before it was sent."""
+
+    code = "command.called_off"
+    remedy = Remedy.CALLER
+
+
 class CommandSupersededError(GatewayError):
     """A later command took its place before it was sent."""
 

@@ -5,10 +5,11 @@ Every other command may be in an appliance's journal, whatever the console has h
 """
 
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 import structlog
 
-from gateway.console import projection, removal
+from gateway.console import projection, removal, steering
 from gateway.console.bells import Bells
 from gateway.console.errors import (
     ClusterBeingDeletedError,
@@ -23,7 +24,7 @@ from gateway.console.store.database import Store
 from gateway.console.store.events import Occurrence
 from gateway.console.store.scope import Scope, Within
 from gateway.contract.clusters import ClusterPhase, ClusterSpec
-from gateway.contract.commands import ApplyCluster, Command, DeleteCluster, ReadInventory, Task
+from gateway.contract.commands import ApplyCluster, CancelCommand, Command, DeleteCluster, ReadInventory, Task
 from gateway.contract.events import CommandEnded, CommandOutcome
 from gateway.contract.messages import MESSAGE_LIMIT
 from gateway.contract.problems import problem_of
@@ -97,9 +98,31 @@ class Fleet:
 
     async def read_inventory(self, scope: Scope, gateway_name: str, account: str, *, author: str) -> StoredCommand:
         """Have a gateway read what a cloud account offers. Raises GatewayUnknownError."""
+        return await self.send(scope, gateway_name, ReadInventory(account=account), author=author)
+
+    async def send(self, scope: Scope, gateway_name: str, task: Task, *, author: str) -> StoredCommand:
+        """Have a gateway carry out what concerns no cluster. Raises GatewayUnknownError."""
         async with self._store.writing(scope) as rows:
             gateway = await _held(rows, gateway_name)
-            command = await self._remember(rows, gateway, ReadInventory(account=account), author=author)
+            command = await self._remember(rows, gateway, task, author=author)
+        self._ring(gateway)
+        return command
+
+    async def cancel(self, scope: Scope, command_id: UUID, *, author: str) -> StoredCommand:
+        """Cancel a command; return it, if it had not been sent and is over now, or the command that will cancel it.
+
+        Raises CommandUnknownError, CommandOverError or CommandOnItsWayError.
+        """
+        async with self._store.writing(scope) as rows:
+            gateway = await gateways.held(rows, (await commands.get(rows, command_id)).gateway)
+            known = await commands.get(rows, command_id)
+            steering.refuse_what_cannot_be_cancelled(known)
+            if known.state is CommandState.PENDING:
+                command = await steering.called_off(rows, gateway, known, clock=self._clock)
+            else:
+                task = CancelCommand(command_id=known.id)
+                command = await self._remember(rows, gateway, task, author=author)
+        log.info("command cancelled", command=str(command_id), by=str(command.id), author=author)
         self._ring(gateway)
         return command
 

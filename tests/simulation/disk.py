@@ -111,11 +111,13 @@ class SimulatedDisk:
             raise cancelled
 
     async def find(self, command_id: UUID) -> str | None:
+        await asyncio.sleep(0)  # as a thread would, it lets others go first
         self.power.check()
         rows = self.content.entries
         return next((one.body for one in rows if one.command_id == command_id and one.kind == "Accepted"), None)
 
     async def events_after(self, number: int, *, limit: int) -> list[EventRow]:
+        await asyncio.sleep(0)  # as a thread would, it lets others go first
         self.power.check()
         return [self.content.events[one] for one in sorted(self.content.events) if one > number][:limit]
 
@@ -131,6 +133,7 @@ class SimulatedDisk:
         return old
 
     async def free_bytes(self) -> int:
+        await asyncio.sleep(0)  # as a thread would, it lets others go first
         self.power.check()
         return self.free
 

@@ -47,8 +47,8 @@ MUTANTS = (
     ),
     Mutant(
         "ledger.py",
-        "return Ledger(dict(self._records)",
-        "return self or Ledger(dict(self._records)",
+        "        copy = Ledger()\n",
+        "        return self\n        copy = Ledger()\n",
         "a decision changes what is not on disk",
     ),
     Mutant("ledger.py", "key=key, settled=False)", "key=key, settled=True)", "an intent is taken for an outcome"),

@@ -16,6 +16,7 @@ from gateway.console.store import audit, clusters, commands, gateways, people
 from gateway.console.store.audit import Sought
 from gateway.console.store.scope import Within
 from gateway.contract.clusters import ClusterSpec, Machine
+from gateway.contract.commands import PauseCommands, ResumeCommands
 from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingResult, PairingStart
 from gateway.contract.problems import Fault
 
@@ -152,6 +153,26 @@ async def show_command(call: Call[models.OneCommand, Nothing, Nothing]) -> model
     async with call.rooms.store.reading(call.scope) as rows:
         found = await commands.get(rows, call.path.id)
         return views.command(found, projects=await people.project_names(rows))
+
+
+async def cancel_command(call: Call[models.OneCommand, Nothing, Nothing]) -> models.CommandView:
+    """Cancel a command: answered with it if no gateway had heard of it, else with the command that cancels it."""
+    command = await call.rooms.fleet.cancel(call.scope, call.path.id, author=call.caller.user)
+    return views.command(command, projects={})
+
+
+async def pause_gateway(call: Call[models.OneGateway, Nothing, models.Pause]) -> models.CommandView:
+    """Have a gateway begin nothing new; what runs goes on."""
+    task = PauseCommands(on=call.body.on)
+    command = await call.rooms.fleet.send(call.scope, call.path.name, task, author=call.caller.user)
+    return views.command(command, projects={})
+
+
+async def resume_gateway(call: Call[models.OneGateway, Nothing, models.Pause]) -> models.CommandView:
+    """Have a gateway begin again what a pause has held."""
+    task = ResumeCommands(on=call.body.on)
+    command = await call.rooms.fleet.send(call.scope, call.path.name, task, author=call.caller.user)
+    return views.command(command, projects={})
 
 
 async def show_project_command(call: Call[models.OneProjectCommand, Nothing, Nothing]) -> models.CommandView:

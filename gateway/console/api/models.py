@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from gateway.console.records import AuditOutcome, CommandState, Standing
 from gateway.contract.clusters import ClusterPhase, ClusterSpec, Machine
+from gateway.contract.commands import Resource
 from gateway.contract.conditions import Condition
 from gateway.contract.events import EventBody
 from gateway.contract.inventory import Inventory
@@ -307,6 +308,12 @@ class ReadInventoryOf(Wish):
     """Whose inventory to read."""
 
     account: Name = Field(description="cloud account, by the name the gateway knows it by")
+
+
+class Pause(Wish):
+    """What a gateway begins nothing new of, or begins again."""
+
+    on: Resource | None = Field(default=None, description="the only resource; everything when left out")
 
 
 class WatchEvents(Wish):

@@ -111,6 +111,8 @@ STATUS: dict[type[GatewayError], int] = {
     errors.ClusterUnknownError: 404,
     errors.CommandTooLargeError: 422,
     errors.CommandUnknownError: 404,
+    errors.CommandOverError: 409,
+    errors.CommandOnItsWayError: 409,
     errors.GatewayAwayError: 503,
     errors.GatewayInUseError: 409,
     errors.GatewayNameTakenError: 409,

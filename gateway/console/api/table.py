@@ -252,6 +252,30 @@ TABLE = (
     ),
     Route("GET", PROJECT + "/events", "watchProjectEvents", streams.watch_project),
     Route("GET", "/api/v1/commands/{id}", "showCommand", handlers.show_command, errors=(errors.CommandUnknownError,)),
+    Route(
+        "POST",
+        "/api/v1/commands/{id}/cancel",
+        "cancelCommand",
+        handlers.cancel_command,
+        status=202,
+        errors=(errors.CommandUnknownError, errors.CommandOverError, errors.CommandOnItsWayError),
+    ),
+    Route(
+        "POST",
+        GATEWAY + "/pause",
+        "pauseGateway",
+        handlers.pause_gateway,
+        status=202,
+        errors=(errors.GatewayUnknownError,),
+    ),
+    Route(
+        "POST",
+        GATEWAY + "/resume",
+        "resumeGateway",
+        handlers.resume_gateway,
+        status=202,
+        errors=(errors.GatewayUnknownError,),
+    ),
     Route("GET", "/api/v1/events", "watchEvents", streams.watch_tenant),
 )
 """Every route but the document itself, which is made from this table."""
