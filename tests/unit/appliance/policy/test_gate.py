@@ -84,6 +84,14 @@ async def test_what_waits_in_the_queue_is_begun_though_its_own_wish_fills_the_qu
     await site.refused(an_apply())
 
 
+async def test_a_quota_that_was_lowered_meanwhile_is_looked_at_when_a_command_begins(site: Guarded) -> None:
+    site.policy("profile: operate\n")
+    command = an_apply()
+    await site.accept(command)
+    site.policy("profile: operate\nquotas: {at_a_time: {machines: 2}}\n")
+    assert (await site.carried_out(command)).outcome is CommandOutcome.REFUSED
+
+
 async def test_a_quota_is_free_again_once_the_cluster_is_deleted_and_not_before(site: Guarded) -> None:
     site.policy("profile: operate\nquotas: {at_a_time: {machines: 3}}\n")
     first, delete, second = an_apply(CLUSTERS[0]), a_delete(CLUSTERS[0]), an_apply(CLUSTERS[1])
