@@ -4,7 +4,7 @@ Both ends say the highest they speak; both then speak the lower of the two.
 
 1  2026-11-21  hello and welcome, commands with accepted and rejected, numbered events with cumulative acknowledgement
 2  2026-11-21  targets in hello, offers, the grant key in welcome: streams to targets through data sessions
-3  2026-11-21  certificates that are renewed, trust that is handed on, epochs, cloud accounts sealed to the gateway
+3  2026-11-21  certificates that are renewed, trust that is handed on, epochs, sealed cloud accounts, deferred commands
 """
 
 PROTOCOL = 3

@@ -1,6 +1,6 @@
 """This file is a console without a database: the rules are the console's own, what it keeps is in memory.
 
-Each message it takes is one transaction, as at the real one; test_console_model.py holds it against that.
+Each message it takes is one transaction, as at the real one; test_simulated_console.py holds it against that.
 """
 
 import asyncio

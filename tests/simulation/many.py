@@ -11,7 +11,7 @@ import structlog
 from gateway.kit.clock import SystemClock
 from tests.simulation.run import Outcome, one_seed
 
-PIECE = 10
+PIECE = 3
 
 
 def quietly() -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 PAGE = Path(__file__).with_name("mutants.md")
-SEEDS = 2000
+SEEDS = 600
 LIMIT = 600
 
 
