@@ -19,8 +19,8 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gateway.appliance import auditlines
-from gateway.appliance.auditlines import Act, End, Verdict
+from gateway.audit import lines as auditlines
+from gateway.audit.lines import Act, End, Verdict
 from gateway.kit import files
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError, Remedy

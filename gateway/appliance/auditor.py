@@ -18,7 +18,7 @@ from typing import Self
 import structlog
 
 from gateway.appliance.audit import AuditNotWrittenError
-from gateway.appliance.auditlines import Act
+from gateway.audit.lines import Act
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,6 @@ from uuid import UUID
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from gateway.appliance.auditlines import Fact
 from gateway.appliance.identity import Identity, NotPairedError
 from gateway.appliance.lockdown import Lockdown
 from gateway.appliance.oversight import (
@@ -30,6 +29,7 @@ from gateway.appliance.policy import book, judging, reading
 from gateway.appliance.policy.judging import Outcome, Situation, Verdict
 from gateway.appliance.policy.kept import Kept, NoProposalError, Waiting
 from gateway.appliance.policy.reading import PolicyInvalidError
+from gateway.audit.lines import Fact
 from gateway.contract.commands import Command, Task
 from gateway.contract.policy import POLICY_LIMIT, Approval, Policy, Profile
 from gateway.kit import files

@@ -18,11 +18,11 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from gateway.appliance import auditlines
 from gateway.appliance.audit import AuditBrokenError, AuditLog
-from gateway.appliance.auditlines import Act, Entry, Fact, Verdict
 from gateway.appliance.settings import ApplianceSettings, Caller
 from gateway.appliance.targets import Target, TargetInvalidError, Targets
+from gateway.audit import lines as auditlines
+from gateway.audit.lines import Act, Entry, Fact, Verdict
 from gateway.contract.streams import TargetKind
 from gateway.kit import files
 from gateway.kit.clock import SystemClock

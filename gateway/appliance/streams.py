@@ -23,13 +23,13 @@ from uuid import UUID
 import structlog
 
 from gateway.appliance.audit import AuditLog, AuditNotWrittenError
-from gateway.appliance.auditlines import Act, Fact, Outcome
 from gateway.appliance.auditor import Auditor
 from gateway.appliance.consoletime import ConsoleTime
 from gateway.appliance.reach import AddressRefusedError
 from gateway.appliance.resolving import Dialled, Dialler
 from gateway.appliance.room import Places, Room
 from gateway.appliance.targets import Target, Targets
+from gateway.audit.lines import Act, Fact, Outcome
 from gateway.contract import streams as contract
 from gateway.contract.messages import Welcome
 from gateway.contract.streams import StreamPreamble, StreamReply

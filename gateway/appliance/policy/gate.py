@@ -23,13 +23,13 @@ import structlog
 from pydantic import ValidationError
 
 from gateway.appliance.audit import AuditNotWrittenError
-from gateway.appliance.auditlines import Act, Fact
 from gateway.appliance.policy import judging, quotas
 from gateway.appliance.policy.book import Book, UsageUnreadableError
 from gateway.appliance.policy.judging import Outcome, Situation, Verdict
 from gateway.appliance.policy.kept import Kept, NothingWaitsError, Proposal
 from gateway.appliance.policy.quotas import Settled, Usage
 from gateway.appliance.policy.reading import PolicyInvalidError, PolicyUnreadableError
+from gateway.audit.lines import Act, Fact
 from gateway.commands.inbox import Answer, Inbox
 from gateway.commands.ledger import CommandChangedError, CommandState, Ledger
 from gateway.commands.work import Work

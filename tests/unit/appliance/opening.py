@@ -10,13 +10,13 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from gateway.appliance.audit import AuditLog
-from gateway.appliance.auditlines import Entry, parsed
 from gateway.appliance.auditor import Auditor
 from gateway.appliance.reach import Address, Network
 from gateway.appliance.resolving import Dialler
 from gateway.appliance.room import Room
 from gateway.appliance.streams import StreamService
 from gateway.appliance.targets import Target, Targets
+from gateway.audit.lines import Entry, parsed
 from gateway.contract import streams as contract
 from gateway.contract.messages import Welcome
 from gateway.contract.streams import StreamPreamble, StreamReply

@@ -12,16 +12,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.appliance import audit, auditlines
+from gateway.appliance import audit
 from gateway.appliance.audit import AuditLog, AuditNotWrittenError
-from gateway.appliance.auditlines import Act, End, parsed
+from gateway.audit import lines as auditlines
+from gateway.audit.lines import Act, End, parsed
 from tests.fakes.clock import HandClock
 
 WRITER = """
 import sys
 from pathlib import Path
 from gateway.appliance.audit import AuditLog
-from gateway.appliance.auditlines import Act
+from gateway.audit.lines import Act
 from gateway.kit.clock import SystemClock
 log = AuditLog(Path(sys.argv[1]), clock=SystemClock(), segment=2_000_000)
 for number in range(int(sys.argv[2])):

@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from gateway.appliance import auditor
 from gateway.appliance.audit import AuditNotWrittenError
-from gateway.appliance.auditlines import Act
 from gateway.appliance.auditor import Auditor
+from gateway.audit.lines import Act
 from gateway.kit import supervise
 
 

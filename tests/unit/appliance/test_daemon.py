@@ -16,13 +16,13 @@ import pytest
 
 from gateway.appliance import daemon, streams
 from gateway.appliance.audit import AuditLog
-from gateway.appliance.auditlines import Act, parsed
 from gateway.appliance.identity import Identity, NotPairedError
 from gateway.appliance.lockdown import Lockdown
 from gateway.appliance.policy.reading import PolicyFile, of_profile
 from gateway.appliance.resolving import Dialler
 from gateway.appliance.settings import ApplianceSettings
 from gateway.appliance.targets import Target, Targets
+from gateway.audit.lines import Act, parsed
 from gateway.commands import steps
 from gateway.commands.journal import Journal
 from gateway.commands.ledger import CommandState

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.appliance.audit import AuditLog
-from gateway.appliance.auditlines import Act
 from gateway.appliance.targets import Targets
+from gateway.audit.lines import Act
 from gateway.cli.main import main
 from gateway.kit.clock import SystemClock
 

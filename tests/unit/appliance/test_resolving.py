@@ -12,10 +12,10 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from gateway.appliance import reach, resolving
-from gateway.appliance.auditlines import LONGEST_FACT
 from gateway.appliance.reach import AddressRefusedError
 from gateway.appliance.resolving import MOST_TRIED, Dialled, Dialler, TargetUnreachableError
 from gateway.appliance.targets import Target
+from gateway.audit.lines import LONGEST_FACT
 from tests.unit.appliance.opening import Lookup, nobody
 
 SITE = ("127.0.0.0/8",)

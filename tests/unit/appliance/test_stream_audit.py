@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 from gateway.appliance import streams
 from gateway.appliance.audit import AuditLog, AuditNotWrittenError
-from gateway.appliance.auditlines import Act
 from gateway.appliance.room import Room
 from gateway.appliance.targets import Target
+from gateway.audit.lines import Act
 from gateway.kit import supervise
 from gateway.kit.errors import Remedy
 from tests.fakes.clock import HandClock

@@ -13,12 +13,12 @@ from uuid import uuid4
 import pytest
 
 from gateway.appliance.audit import AuditLog
-from gateway.appliance.auditlines import Entry, parsed
 from gateway.appliance.auditor import Auditor
 from gateway.appliance.reach import DENY
 from gateway.appliance.resolving import Dialler
 from gateway.appliance.streams import StreamService
 from gateway.appliance.targets import Target, Targets
+from gateway.audit.lines import Entry, parsed
 from gateway.contract.streams import SESSION_PARAMETER
 from gateway.kit import files
 from gateway.tunnel.dataline import dial_data

@@ -9,12 +9,12 @@ from uuid import UUID
 
 import pytest
 
-from gateway.appliance import auditlines
 from gateway.appliance.audit import AuditLog
-from gateway.appliance.auditlines import Act
 from gateway.appliance.policy import book
 from gateway.appliance.policy.gate import Gate, PolicyRefusedError, PolicyWaitsError
 from gateway.appliance.policy.kept import Kept
+from gateway.audit import lines as auditlines
+from gateway.audit.lines import Act
 from gateway.commands.executor import Executor
 from gateway.commands.journal import Journal
 from gateway.commands.work import Work

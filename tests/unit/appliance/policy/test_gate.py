@@ -9,9 +9,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.appliance.audit import AuditNotWrittenError
-from gateway.appliance.auditlines import Act
 from gateway.appliance.policy import gate
 from gateway.appliance.policy.gate import Gate, PolicyRefusedError, PolicyWaitsError
+from gateway.audit.lines import Act
 from gateway.commands.journal import Journal
 from gateway.commands.ledger import CommandChangedError
 from gateway.contract.events import CommandOutcome
