@@ -101,7 +101,7 @@ async def test_sixteen_mebibytes_go_both_ways_byte_for_byte_and_both_logs_agree(
         there = await place.entry("stream.closed")
 
     assert hashlib.sha256(back).digest() == hashlib.sha256(CONTENT).digest()
-    ended, began = (await user.console.ask("GET", "/api/v1/audit")).body["items"]
+    ended, began = (await user.console.ask("GET", "/api/v1/audit?action=tunnel.stream")).body["items"]
     assert (began["outcome"], ended["outcome"]) == ("began", "ended")
     size = len(CONTENT)
     assert (closed["sent"], closed["received"], closed["fault"]) == (size, size, None)
@@ -136,7 +136,7 @@ async def test_a_target_that_may_not_be_reached_is_refused_at_the_end_that_knows
         said = await forward.complaint()
         there = await place.entry("stream.refused")
 
-    (refused, began) = (await user.console.ask("GET", "/api/v1/audit")).body["items"]
+    (refused, began) = (await user.console.ask("GET", "/api/v1/audit?action=tunnel.stream")).body["items"]
     assert (began["outcome"], refused["outcome"]) == ("began", "refused")
     assert there.act.facts["code"] == refused["facts"]["code"]
     assert said.rstrip().endswith(f"[{refused['facts']['code']}]")

@@ -36,7 +36,11 @@ async def until(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def entries(console: Console, query: str = "", *, key: str | None = None) -> list[dict[str, Any]]:
+OF_STREAMS = "?action=tunnel.stream"
+
+
+async def entries(console: Console, query: str = OF_STREAMS, *, key: str | None = None) -> list[dict[str, Any]]:
+    """Return the newest entries of the audit log, those of streams unless something else is asked for."""
     said = await console.ask("GET", f"/api/v1/audit{query}", key=key)
     assert said.status == 200, said
     found: list[dict[str, Any]] = said.body["items"]

@@ -45,7 +45,7 @@ async def test_every_open_command_of_a_removed_gateway_ends_for_whoever_watches(
             await console.ask("DELETE", f"{GATEWAY}?forget=true")
             seen = [(await watch.next())["body"] for _ in range(2)][-1]
         async with asyncio.timeout(20):
-            assert await closed(line) == 1013
+            assert await closed(line) == 4000
 
     assert (seen["outcome"], seen["problem"]["code"]) == ("cancelled", "gateway.removed")
     for command in (running, pending):

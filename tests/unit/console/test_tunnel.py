@@ -14,7 +14,7 @@ from gateway.tunnel.roads import DialError
 from gateway.tunnel.stream import Stream
 from tests.fakes.console import Console, paired_appliance
 from tests.fakes.targets import DENIED, data_of, exchanged, reach, tunnel
-from tests.unit.console.reaching import data_open, entries, outcomes, over, reachable
+from tests.unit.console.reaching import OF_STREAMS, data_open, entries, outcomes, over, reachable
 
 
 async def test_a_stream_reaches_its_target_and_every_byte_is_accounted_for(console: Console) -> None:
@@ -210,9 +210,9 @@ async def test_the_audit_log_is_read_page_by_page_the_newest_first(console: Cons
         assert len(await outcomes(console, 4)) >= 4
     everything = await entries(console)
 
-    pages = [page := await entries(console, "?limit=2")]
+    pages = [page := await entries(console, f"{OF_STREAMS}&limit=2")]
     while page:
-        page = await entries(console, f"?limit=2&before={page[-1]['id']}")
+        page = await entries(console, f"{OF_STREAMS}&limit=2&before={page[-1]['id']}")
         pages.append(page)
 
     assert [one for page in pages for one in page] == everything

@@ -156,5 +156,5 @@ async def test_a_stopping_console_ends_tunnels_at_once_and_writes_how(tmp_path: 
             assert "the console stops" in (await over(session)).message
 
     async with console.store() as store, store.reading(await console.scope()) as rows:
-        ended, began_entry = await audit.newest(rows, Sought(), limit=9)
+        ended, began_entry = await audit.newest(rows, Sought(action="tunnel.stream"), limit=9)
     assert (began_entry.outcome, ended.outcome) == (AuditOutcome.BEGAN, AuditOutcome.ENDED)

@@ -10,6 +10,7 @@ from gateway.console.turnstile import OpenedTooOftenError, Turnstile
 from gateway.contract import streams as contract
 from tests.fakes.console import Console, paired_appliance
 from tests.fakes.targets import data_of, exchanged, reach, tunnel
+from tests.unit.console.reaching import OF_STREAMS
 
 
 @pytest.fixture
@@ -19,8 +20,8 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def entries(console: Console) -> list[dict[str, Any]]:
-    """Return the audit log, the oldest entry first."""
-    found: list[dict[str, Any]] = (await console.ask("GET", "/api/v1/audit")).body["items"]
+    """Return the audit log's entries of streams, the oldest first."""
+    found: list[dict[str, Any]] = (await console.ask("GET", f"/api/v1/audit{OF_STREAMS}")).body["items"]
     return found[::-1]
 
 
