@@ -253,6 +253,8 @@ class Simulation:
             case _:
                 for _ in range(self.draw.choice((1, 1, 3))):
                     self._ask(ApplyCluster(cluster_id=cluster, spec=SPEC))
+                if self.draw.random() < 0.3:  # just when it may begin
+                    self._ask(PauseCommands(on=on))
 
     def _ask(self, task: Task) -> None:
         command_id = UUID(int=self.draw.getrandbits(128), version=4)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from gateway.commands.executor import Executor
 from gateway.commands.journal import Journal
-from gateway.commands.ledger import CommandState
+from gateway.commands.ledger import CommandState, Decision, Ledger
 from gateway.commands.work import Work
 from gateway.contract.commands import CancelCommand, Command, PauseCommands, ResumeCommands
 from gateway.contract.events import CommandEnded, CommandOutcome
@@ -59,6 +59,16 @@ async def end_of(journal: Journal, command: Command) -> CommandEnded:
     found = [one.body for one in await journal.events_after(0, limit=100) if one.command_id == command.id]
     assert isinstance(found[-1], CommandEnded)
     return found[-1]
+
+
+def test_what_was_held_or_called_off_after_it_was_chosen_does_not_begin() -> None:
+    for order in (PauseCommands(), None):
+        ledger, command = Ledger(), an_apply()
+        task = order or CancelCommand(command_id=command.id)
+        for one in (command, a_command(task)):
+            for entry in ledger.accept(one).entries:
+                ledger.apply(entry)
+        assert ledger.begin(command.id) == Decision()
 
 
 def cancel(command_id: UUID) -> Command:
