@@ -124,11 +124,7 @@ class Entrance:
         rank = (await self._ranks(admitted.gateway.tenant, at_once=at_once)).get(admitted.gateway.id)
         if rank is None:
             raise _removed()
-        refusal = refusal_of(rank.standing)
-        if refusal is not None:
-            raise refusal
-        if rank.device_key != admitted.gateway.device_key:
-            raise SessionRefusedError("the gateway was paired anew, and this is its identity from before")
+        refuse_unless_as_let_in(admitted.gateway, rank)
         if self.clock.now() >= admitted.until:
             raise _over()
         return rank.standing
@@ -194,6 +190,15 @@ def refusal_of(standing_: Standing) -> SessionRefusedError | None:
             )
         case _:
             return None
+
+
+def refuse_unless_as_let_in(let_in: Gateway, now: Gateway | Rank) -> None:
+    """Raise SessionRefusedError unless the gateway is still the one that was let in, and may still come in."""
+    refusal = refusal_of(now.standing)
+    if refusal is not None:
+        raise refusal
+    if now.device_key != let_in.device_key:
+        raise SessionRefusedError("the gateway was paired anew, and this is its identity from before")
 
 
 async def _verdict(rows: Within, gateway: Gateway, card: _Card, *, now: datetime) -> Admission:

@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 
 from gateway.console import alarms, conditions, pictures, projection, rollback, standing
-from gateway.console.admission import SessionRefusedError
+from gateway.console.admission import SessionRefusedError, refuse_unless_as_let_in
 from gateway.console.projection import Picture
 from gateway.console.records import CommandState, Gateway, Heading, Standing
 from gateway.console.standing import Finding
@@ -58,10 +58,21 @@ class Heard:
     """Of its open commands, those that are over: it was put back to an older state and is to drop them."""
 
 
+async def held(rows: Within, gateway: Gateway) -> Gateway:
+    """Return a gateway that was let in, held against other writers until the transaction ends.
+
+    Between what people decide and the cut of what is open, an identity that is over could act for the one after it, or
+    undo the decision. Raises SessionRefusedError then, and GatewayUnknownError.
+    """
+    known = await gateways.held(rows, gateway.id)
+    refuse_unless_as_let_in(gateway, known)
+    return known
+
+
 async def greeted(store: Store, gateway: Gateway, hello: Hello, *, protocol: int, clock: Clock) -> Heard:
     """Note a gateway's hello and what is found out by it. Raises NumbersWentBackError for an old gateway."""
     async with store.writing(Scope(gateway.tenant)) as rows:
-        known = await gateways.held(rows, gateway.id)
+        known = await held(rows, gateway)
         if protocol >= IDENTITY_SINCE:
             heard = await _judged(rows, known, hello, clock)
         else:
@@ -74,7 +85,7 @@ async def greeted(store: Store, gateway: Gateway, hello: Hello, *, protocol: int
 async def cloned(store: Store, gateway: Gateway, how: str, *, clock: Clock) -> None:
     """Shut out a gateway of which there are two; `how` tells what was noticed."""
     async with store.writing(Scope(gateway.tenant)) as rows:
-        await alarms.quarantine(rows, await gateways.held(rows, gateway.id), how, now=clock.now())
+        await alarms.quarantine(rows, await held(rows, gateway), how, now=clock.now())
 
 
 async def _judged(rows: Within, known: Gateway, hello: Hello, clock: Clock) -> Heard:
@@ -107,7 +118,7 @@ def _refuse_older_numbers(known: Gateway, hello: Hello) -> None:
 async def offered(store: Store, gateway: Gateway, offers: Offers) -> None:
     """Note what a gateway offers from now on."""
     async with store.writing(Scope(gateway.tenant)) as rows:
-        await gateways.held(rows, gateway.id)
+        await held(rows, gateway)
         await gateways.offers(rows, gateway.id, accounts=offers.accounts, targets=offers.targets)
 
 
@@ -115,24 +126,32 @@ async def left(store: Store, gateway: Gateway, *, clock: Clock) -> NoReturn:
     """Note that a gateway's site has ended the pairing: its identity is worth nothing from now on. Raises LeftError."""
     now = clock.now()
     async with store.writing(Scope(gateway.tenant)) as rows:
-        held = await gateways.held(rows, gateway.id)
-        await papers_of.set_standing(rows, held.id, Standing.REVOKED)
-        await papers_of.add_condition(rows, held.id, conditions.left(held.name, now=now))
-        await audit.note(rows, "gateway.left", actor=f"gateway {held.name}", now=now, gateway=held.name)
+        known = await held(rows, gateway)
+        await papers_of.set_standing(rows, known.id, Standing.REVOKED)
+        await papers_of.add_condition(rows, known.id, conditions.left(known.name, now=now))
+        await audit.note(rows, "gateway.left", actor=f"gateway {known.name}", now=now, gateway=known.name)
     log.warning("the site has ended the pairing", gateway=gateway.name, id=str(gateway.id))
     raise LeftError("the site has ended the pairing, and this console has taken note")
 
 
-async def refused(store: Store, gateway: Gateway, problem: Problem) -> None:
-    """Note why a gateway was turned away, for whoever looks at it."""
+async def trusts(store: Store, gateway: Gateway, version: int) -> None:
+    """Note which trust bundle a gateway keeps."""
     async with store.writing(Scope(gateway.tenant)) as rows:
+        await held(rows, gateway)
+        await papers_of.trust_kept(rows, gateway.id, version)
+
+
+async def refused(store: Store, gateway: Gateway, problem: Problem | None) -> None:
+    """Note why a gateway was turned away or takes nothing, for whoever looks at it; None when that is over."""
+    async with store.writing(Scope(gateway.tenant)) as rows:
+        await held(rows, gateway)
         await gateways.has_problem(rows, gateway.id, problem)
 
 
 async def answered(store: Store, gateway: Gateway, answer: Accepted | Rejected, *, clock: Clock) -> None:
     """Note a gateway's answer to a delivery; an answer to a command it was not given is nothing to us."""
     async with store.writing(Scope(gateway.tenant)) as rows:
-        await gateways.held(rows, gateway.id)
+        await held(rows, gateway)
         try:
             before = await pictures.read(rows, answer.command_id, gateway=gateway.id)
         except RecordUnreadableError as fault:
@@ -153,7 +172,7 @@ async def reported(store: Store, gateway: Gateway, reports: list[Event], *, cloc
     Doubles are dropped by number. Raises EventsMissingError at a gap; nothing of this report is then kept.
     """
     async with store.writing(Scope(gateway.tenant)) as rows:
-        known = await gateways.held(rows, gateway.id)
+        known = await held(rows, gateway)
         fresh = _fresh(known.acknowledged, reports)
         if not fresh:
             return known.acknowledged

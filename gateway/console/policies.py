@@ -10,6 +10,7 @@ from functools import partial
 
 import structlog
 
+from gateway.console.admission import refuse_unless_as_let_in
 from gateway.console.bells import Bells
 from gateway.console.records import Gateway
 from gateway.console.store import audit, gateways, policies
@@ -101,6 +102,7 @@ class Policies:
             return
         async with self._store.writing(scope) as rows:
             held = await gateways.held(rows, gateway.id)
+            refuse_unless_as_let_in(gateway, held)
             known = await policies.of(rows, held.id)
             await policies.keep(rows, held.id, _after(known, standing))
         if known.standing is None or known.standing.sha256 != standing.sha256:

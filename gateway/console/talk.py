@@ -282,7 +282,7 @@ class Talk:
     async def _taken(self, chosen: list[UUID]) -> list[StoredCommand]:
         now = self.desk.clock.now()
         async with self.desk.store.writing(self.scope) as rows:
-            held = await gateways.held(rows, self.gateway.id)
+            held = await intake.held(rows, self.gateway)
             if held.standing is not Standing.ACTIVE:
                 return []
             found = await commands.pending(rows, held.id, among=chosen)
@@ -309,8 +309,7 @@ class Talk:
         """Show with the gateway why it takes no commands, as long as it takes none."""
         if problem is None and not self.told_why:
             return
-        async with self.desk.store.writing(self.scope) as rows:
-            await gateways.has_problem(rows, self.gateway.id, problem)
+        await intake.refused(self.desk.store, self.gateway, problem)
         self.told_why = problem is not None
 
     async def _taken_in(self, message: FromAppliance) -> None:
@@ -327,8 +326,7 @@ class Talk:
             case Renew():
                 await self._renew(message)
             case TrustKept():
-                async with store.writing(self.scope) as rows:
-                    await standing.trust_kept(rows, self.gateway.id, message.version)
+                await intake.trusts(store, self.gateway, message.version)
             case Resealed():
                 if self.desk.accounts is not None:
                     await self.desk.accounts.resealed(self.gateway, message)
@@ -364,7 +362,7 @@ class Talk:
         while True:
             await self.desk.clock.sleep(NOTED_EVERY)
             async with self.desk.store.writing(self.scope) as rows:
-                found = await gateways.held(rows, self.gateway.id)
+                found = await intake.held(rows, self.gateway)
                 await gateways.seen(rows, found.id, now=self.desk.clock.now())
                 if found.system_uuid is None and hello.hardware.system_uuid is not None:
                     # A person has taken the new machine for the right one.
