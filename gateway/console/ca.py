@@ -83,6 +83,12 @@ async def rotate(settings: ConsoleSettings, step: Step, *, even_so: bool, now: d
 
 def next_step(found: Situation, *, now: datetime) -> str:
     """Say what there is to do next."""
+    begins = found.authority.chain[-1].not_valid_before_utc
+    if now < begins:
+        return (
+            f"the intermediate begins at {begins:%Y-%m-%d %H:%M}, later than this machine's clock says, and signs "
+            "nothing for gateways until then: set the clock right, or, if it is right, make a new one: rotate."
+        )
     waiting = f" {len(found.behind)} have not: {_names(found.behind)}." if found.behind else " All have."
     match found.authority.state.phase:
         case Phase.HANDED_ON:

@@ -4,8 +4,10 @@
 
     every 2 s ──┬─ another process has rotated? ── read anew ──┬─ tell who waits for a newer trust bundle
                 │                                              └─ take clients of a root that is new
-                ├─ intermediate at half of its life? ── a new one
-                └─ own certificate at half of its life, or below another intermediate? ── a new one, in place
+                ├─ intermediate at half of its life, or not begun? ── a new one
+                └─ own certificate at half of its life, not begun, or below another intermediate? ── a new one, in place
+
+What has not begun was made while the clock was ahead, be it for one look.
 
 Certificates are changed in the TLS contexts that listen already: what is open stays, and the next handshake shows the
 new one. The key of the console's own certificate stays the same, for conversations that bind it.
@@ -19,7 +21,7 @@ import structlog
 from cryptography import x509
 
 from gateway.console.settings import ConsoleSettings
-from gateway.contract.trust import TrustBundle
+from gateway.contract.trust import Grounds, TrustBundle
 from gateway.identity import certificates, keys, tls
 from gateway.identity.authority import Authority
 from gateway.identity.vault import RootKeyAwayError
@@ -61,6 +63,11 @@ class Custody:
         """The roots that appliances are to trust."""
         return self.authority.trust
 
+    @property
+    def grounds(self) -> Grounds:
+        """On what that may be believed."""
+        return self.authority.grounds
+
     async def newer_than(self, version: int) -> TrustBundle:
         """Wait until there is a trust bundle of a higher version than that, and return it."""
         while self.trust.version <= version:
@@ -100,16 +107,17 @@ class Custody:
     def _renew_intermediate(self) -> None:
         now = self._clock.now()
         root, intermediate = self.authority.chain[0], self.authority.chain[-1]
-        if not certificates.past_half(intermediate, now):
+        if not certificates.is_due(intermediate, now):
             return
-        if root.not_valid_after_utc <= max(now, intermediate.not_valid_after_utc):
+        has_begun = intermediate.not_valid_before_utc <= now
+        if has_begun and root.not_valid_after_utc <= max(now, intermediate.not_valid_after_utc):
             return  # a new one would not last longer: the root has to be rotated, which is for people to decide
         self.authority.renew_intermediate(now=now)
         log.info("intermediate renewed", until=self.authority.chain[-1].not_valid_after_utc.isoformat())
 
     def _is_due(self) -> bool:
         own, *above = self._own()
-        return certificates.past_half(own, self._clock.now()) or above[:1] != [self.authority.chain[-1]]
+        return certificates.is_due(own, self._clock.now()) or above[:1] != [self.authority.chain[-1]]
 
     def _certify(self) -> int:
         key = keys.keep(self._key)

@@ -57,9 +57,9 @@ async def next_certificate(
 async def same_answer(
     rows: Within, issuer: Issuer, gateway: UUID, *, papers: Papers, request: str, now: datetime
 ) -> Granted:
-    """Give the last answer again; its certificate is made anew when it has little of its life left."""
+    """Give the last answer again; its certificate is made anew when it has little of its life left, or none yet."""
     answer = papers.answer
-    if answer is None or now - answer.given_at > (answer.not_after - answer.given_at) / 2:
+    if answer is None or not answer.given_at <= now <= answer.given_at + (answer.not_after - answer.given_at) / 2:
         number, before = papers.join_number, papers.join_key_before
         return await _given(rows, issuer, gateway, request=request, number=number, before=before, now=now)
     return _granted(issuer, gateway, request, answer)

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
-from gateway.contract.trust import Successions, TrustBundle
+from gateway.contract.trust import MOST_ISSUERS, Grounds, Successions, TrustBundle
 from gateway.identity import certificates, keys, rotation, succession
 from gateway.identity.certificates import GATEWAY_URI, LEAF_LIFE, spki_pin
 from gateway.identity.rotation import State
@@ -47,6 +47,13 @@ class AuthorityEndedError(GatewayError):
     """The authority's own certificates have ended: nothing that it signs is good."""
 
     code = "authority.ended"
+    remedy = Remedy.OPERATOR
+
+
+class AuthorityNotBegunError(GatewayError):
+    """The authority's own certificates have not begun: whoever checks dates refuses what it signs."""
+
+    code = "authority.not_begun"
     remedy = Remedy.OPERATOR
 
 
@@ -122,12 +129,19 @@ class Authority:
         """How the roots have followed one another, for whoever has missed it."""
         return Successions(steps=list(self.state.steps), trust=self.trust)
 
+    @property
+    def grounds(self) -> Grounds:
+        """On what `trust` may be believed by who is connected: the newest intermediates are all that any leaf has."""
+        issuers = [certificates.pem(one) for one in self._chain.intermediates[-MOST_ISSUERS:]]
+        return Grounds(steps=list(self.state.steps), issuers=issuers)
+
     def sign_gateway(self, request_pem: str, gateway: UUID, *, now: datetime) -> Issued:
         """Sign an appliance's client certificate. What the request says about its subject is ignored.
 
-        Raises RequestRefusedError or AuthorityEndedError.
+        Raises RequestRefusedError, AuthorityEndedError or AuthorityNotBegunError.
         """
         public_key = _requested_key(request_pem)
+        self._refuse_not_begun(now)
         return self._issued(certificates.for_gateway(public_key, gateway, self._living_signer(now), now=now))
 
     def sign_server(self, public_key: keys.PublicKey, hosts: list[str], *, now: datetime) -> Issued:
@@ -201,6 +215,18 @@ class Authority:
     def _living_signer(self, now: datetime) -> certificates.Signer:
         self._refuse_ended(self._chain.signer.certificate, now)
         return self._chain.signer
+
+    def _refuse_not_begun(self, now: datetime) -> None:
+        """Refuse a gateway's certificate that nobody would take: it had better keep what it has.
+
+        The console's own is signed all the same, for its gateways do not go by dates.
+        """
+        begins = self._chain.signer.certificate.not_valid_before_utc
+        if now < begins:
+            raise AuthorityNotBegunError(
+                f"the console's intermediate begins at {begins:%Y-%m-%d %H:%M}, later than its clock says: set the "
+                "clock right; a new one is made within seconds if the key of the root is there (pcg console ca status)"
+            )
 
     def _refuse_ended(self, certificate: x509.Certificate, now: datetime) -> None:
         if certificate.not_valid_after_utc > now:

@@ -12,12 +12,14 @@ Written for the strictest readers of RFC 5280: OpenSSL's `-x509_strict`, and the
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from uuid import UUID
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -92,6 +94,46 @@ def past_half(certificate: x509.Certificate, now: datetime) -> bool:
     """Tell whether half of a certificate's life is over."""
     life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
     return now >= certificate.not_valid_before_utc + life / 2
+
+
+def is_vouched_for(chain: str, roots: Sequence[str]) -> bool:
+    """Tell whether a certificate with its chain (PEM) leads to one of the roots (PEM), at whatever time."""
+    try:
+        issuers = [x509.load_pem_x509_certificate(root.encode()) for root in roots]
+        certificates = x509.load_pem_x509_certificates(chain.encode())
+    except ValueError:
+        return False
+    for certificate in reversed(certificates):
+        if certificate in issuers:
+            continue
+        if not any(_issued(certificate, issuer) for issuer in issuers):
+            return False
+        issuers = [certificate]
+    return True
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate may sign others."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (ValueError, x509.ExtensionNotFound):
+        return False
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return is_authority(issuer)
+
+
+def is_due(certificate: x509.Certificate, now: datetime) -> bool:
+    """Tell whether a certificate is to be replaced: half of its life is over, or none of it has begun.
+
+    The latter was made while the clock was ahead: whoever checks dates refuses it, perhaps for years.
+    """
+    return now < certificate.not_valid_before_utc or past_half(certificate, now)
 
 
 def _leaf(

@@ -66,6 +66,13 @@ class ShiftedClock(SystemClock):
         await asyncio.sleep(seconds)
 
 
+class SetClock(ShiftedClock):
+    """A clock that is set while the machine runs: forth and back, which no monotonic clock takes part in."""
+
+    def monotonic(self) -> float:
+        return SystemClock.monotonic(self)
+
+
 def cluster(
     name: str = "demo", *, gateway: str = "dc1", workers: int = 2, account: str = "main", **place: str
 ) -> ClusterSpec:

@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from cryptography import x509
 from pydantic import SecretStr
 
 from gateway.console.admission import Entrance
@@ -14,7 +15,7 @@ from gateway.console.relay import OVER
 from gateway.contract.identity import Granted, RecoveryChallenge, RecoveryResult
 from gateway.identity import devicekeys, keys, recovery
 from gateway.identity.authority import certificate_request
-from tests.fakes.console import Appliance, Console, Line, Said, paired_appliance, running_console
+from tests.fakes.console import Appliance, Console, Line, Said, SetClock, paired_appliance, running_console
 from tests.unit.console.copies import (
     IDENTITY,
     asked_to_recover,
@@ -93,6 +94,24 @@ async def test_an_answer_that_was_lost_long_ago_is_given_again_with_a_fresh_cert
 
     assert second.join == first.join
     assert second.certificate != first.certificate
+
+
+@pytest.mark.attack(8)
+async def test_an_answer_from_while_the_clock_was_ahead_is_given_again_with_a_certificate_that_has_begun(
+    tmp_path: Path,
+) -> None:
+    async with running_console(tmp_path / "console", SetClock()) as console:
+        appliance = await paired_appliance(console)
+        have = lost(appliance)
+        console.clock.ahead = timedelta(days=10)
+        first = granted(await recover(console, have))
+        console.clock.ahead = timedelta()
+
+        second = granted(await recover(console, have))
+
+        assert second.join == first.join
+        begins = x509.load_pem_x509_certificate(second.certificate.encode()).not_valid_before_utc
+        assert begins < console.clock.now()
 
 
 @pytest.mark.attack(7)

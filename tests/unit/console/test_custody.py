@@ -12,10 +12,11 @@ from uuid import uuid4
 import pytest
 from cryptography import x509
 
+from gateway.console import ca
 from gateway.console.custody import Custody
 from gateway.console.settings import ConsoleSettings
 from gateway.identity import authority, keys, succession, tls
-from gateway.identity.authority import Authority, AuthorityEndedError
+from gateway.identity.authority import Authority, AuthorityEndedError, AuthorityNotBegunError
 from gateway.identity.certificates import spki_pin
 from gateway.kit import files
 
@@ -192,6 +193,45 @@ async def test_a_root_key_that_lies_elsewhere_does_not_keep_the_console_from_ren
     ports.clock.ahead = timedelta(days=400)
     await ports.clock.turn()
     assert (await ports.shown(ports.custody.authority.clients)).not_valid_after_utc > first.not_valid_after_utc
+
+
+@pytest.mark.attack(8)
+@pytest.mark.parametrize("days", [20, 400, 365 * 9])
+async def test_a_clock_that_was_ahead_for_a_moment_leaves_nothing_behind_that_is_not_yet_valid(
+    ports: Ports, days: int
+) -> None:
+    trust = ports.custody.authority.clients
+    ports.clock.ahead = timedelta(days=days)
+    await ports.clock.turn()
+    ports.clock.ahead = timedelta()
+    await ports.clock.turn()
+    own, intermediate = await ports.shown(trust), ports.custody.authority.chain[-1]
+    assert own.not_valid_before_utc < NOW < own.not_valid_after_utc
+    assert intermediate.not_valid_before_utc < NOW < intermediate.not_valid_after_utc
+    assert await ports.taken(ports.custody.authority, trust), "TLS takes what is signed now"
+    await ports.clock.turn()
+    assert await ports.shown(trust) == own, "it is mended once, not for ever"
+
+
+@pytest.mark.attack(8)
+async def test_nothing_is_signed_for_a_gateway_below_an_intermediate_that_is_not_yet_valid(ports: Ports) -> None:
+    """Its key is needed for a new one and lies elsewhere: who asks is told to wait, and keeps what it has."""
+    ports.clock.ahead = timedelta(days=400)
+    await ports.clock.turn()
+    ports.clock.ahead = timedelta()
+    (key,) = (ports.directory / "authority").glob("root-*.key")
+    kept = key.read_bytes()
+    key.unlink()
+    await ports.clock.turn()
+    with pytest.raises(AuthorityNotBegunError, match="clock"):
+        await ports.taken(ports.custody.authority, ports.custody.authority.clients)
+    found = ca.Situation(ports.custody.authority, [], [])
+    assert "later than this machine's clock says" in ca.next_step(found, now=NOW)
+
+    key.write_bytes(kept)
+    await ports.clock.turn()
+    assert await ports.taken(ports.custody.authority, ports.custody.authority.clients)
+    assert ca.next_step(found, now=NOW) == "nothing."
 
 
 @pytest.mark.parametrize("years", [1, 3, 9])
