@@ -2,7 +2,7 @@
 
 from gateway.commands.executor import Handler
 from gateway.commands.work import Work
-from gateway.contract.commands import ApplyCluster, Command, DeleteCluster, ReadInventory
+from gateway.contract.commands import ApplyCluster, Command, DeleteCluster, PlanCluster, ReadInventory
 from gateway.contract.inventory import Inventory
 from gateway.provisioning import clusters
 from gateway.provisioning.clusters import Tools
@@ -17,6 +17,8 @@ def handlers(tools: Tools) -> Handler:
                 await clusters.apply_cluster(task, work, tools)
             case DeleteCluster() as task:
                 await clusters.delete_cluster(task, work, tools)
+            case PlanCluster() as task:
+                await clusters.plan_cluster(task, work, tools)
             case ReadInventory() as task:
                 return await clusters.read_inventory(task, work, tools)
         return None

@@ -97,10 +97,14 @@ class FolderNotEmptyError(GatewayError):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A CloudPlacement whose names were looked up; `ids` are the adapter's own references, by role."""
+    """A CloudPlacement whose names were looked up; `ids` are the adapter's own references, by role.
+
+    `disk_mib` is what the template's disks hold together; 0 where the template was not looked up.
+    """
 
     wish: CloudPlacement
     ids: dict[str, str]
+    disk_mib: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,8 @@ class CloudMachine:
     cpus: int
     memory_mib: int
     address: str | None
+    disk_mib: int = 0
+    """What its disks hold together, at most."""
 
 
 NoteTask = Callable[[str], Awaitable[None]]

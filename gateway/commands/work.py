@@ -15,6 +15,7 @@ from gateway.commands.steps import Declared, OutcomeUnknownError, Probed, Seen, 
 from gateway.contract.clusters import Machine
 from gateway.contract.commands import Command
 from gateway.contract.events import MachineSeen, StepBegan, StepDone, StepFailed, StepProgress
+from gateway.contract.plans import Plan
 from gateway.contract.problems import problem_of
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError
@@ -27,14 +28,15 @@ RESULT = 200
 class Step:
     """A step that is under way. Set `message` to say in a few words what came of it.
 
-    `key` is the one written down when the step first began. Machines added to `seen` are reported in the very write
-    that says that the step is done.
+    `key` is the one written down when the step first began. Machines added to `seen`, and the `plan` that the step has
+    made, are reported in the very write that says that the step is done.
     """
 
     name: str
     key: str | None = None
     message: str = ""
     seen: list[Machine] = field(default_factory=list)
+    plan: Plan | None = None
 
 
 Act = Callable[[Step], Awaitable[None]]
@@ -122,7 +124,8 @@ class Work:
 
     async def _done(self, step: Step, *, seconds: float) -> None:
         command_id = self.command.id
-        done = StepDone(step=step.name, message=step.message[:2000], seconds=round(seconds, 3))
+        told = step.plan.told() if step.plan is not None else None
+        done = StepDone(step=step.name, message=step.message[:2000], seconds=round(seconds, 3), plan=told)
         reports = [(command_id, MachineSeen(machine=machine)) for machine in step.seen]
         entry = entries.StepDone(command_id, step.name, step.message[:RESULT])
         await self.journal.write([entry], [*reports, (command_id, done)])

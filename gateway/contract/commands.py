@@ -1,15 +1,30 @@
 """This file is every command a console may relay to an appliance."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import AwareDatetime, Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer
 
 from gateway.contract.clusters import CloudPlacement, ClusterSpec
+from gateway.contract.plans import PlanHash
 from gateway.contract.shapes import Name, ObjectName, Wish
 
 
-class ApplyCluster(Wish):
+class Planned(Wish):
+    """A wish that may be bound to the plan that somebody has seen and approved."""
+
+    plan: PlanHash | None = Field(
+        default=None, description="nothing is changed unless the plan made when it begins is this very one"
+    )
+
+    @model_serializer(mode="wrap")
+    def _unsaid_if_unset(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # An older appliance refuses fields it does not know: it hears of this one only when it matters.
+        said: dict[str, Any] = written(self)
+        return said if self.plan is not None else {name: value for name, value in said.items() if name != "plan"}
+
+
+class ApplyCluster(Planned):
     """Bring a cluster's machines to the wished state: create what is missing, remove what is too many."""
 
     kind: Literal["cluster.apply"] = "cluster.apply"
@@ -22,7 +37,7 @@ class ApplyCluster(Wish):
         return f"cluster/{self.cluster_id}"
 
 
-class DeleteCluster(Wish):
+class DeleteCluster(Planned):
     """Remove every machine of a cluster and what was made for it."""
 
     kind: Literal["cluster.delete"] = "cluster.delete"
@@ -34,6 +49,18 @@ class DeleteCluster(Wish):
     def resource(self) -> str:
         """What the command works on; two commands on one resource never run at once."""
         return f"cluster/{self.cluster_id}"
+
+
+class PlanCluster(Wish):
+    """Say what an apply or a delete would do, and change nothing."""
+
+    kind: Literal["cluster.plan"] = "cluster.plan"
+    of: Annotated[ApplyCluster | DeleteCluster, Field(discriminator="kind")]
+
+    @property
+    def resource(self) -> str:
+        """What the command works on; while a cluster is being changed there is nothing to plan from."""
+        return self.of.resource
 
 
 class ReadInventory(Wish):
@@ -95,7 +122,7 @@ class ResumeCommands(Wish):
 
 
 Task = Annotated[
-    ApplyCluster | DeleteCluster | ReadInventory | CancelCommand | PauseCommands | ResumeCommands,
+    ApplyCluster | DeleteCluster | PlanCluster | ReadInventory | CancelCommand | PauseCommands | ResumeCommands,
     Field(discriminator="kind"),
 ]
 

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from gateway.contract.clusters import Machine
 from gateway.contract.inventory import Inventory
+from gateway.contract.plans import Plan
 from gateway.contract.problems import Problem
 from gateway.contract.shapes import Report, Sentence
 
@@ -57,6 +58,7 @@ class StepDone(Report):
     step: str = Field(max_length=200)
     message: Sentence = ""
     seconds: float = 0.0
+    plan: Plan | None = Field(default=None, description="what the command will do, when this step has decided that")
 
 
 class StepFailed(Report):

@@ -67,6 +67,7 @@ class DestroyNeeds(StrEnum):
 
 CLASS_OF: Final[dict[str, CommandClass]] = {
     "inventory.read": CommandClass.READ,
+    "cluster.plan": CommandClass.READ,
     "cluster.apply": CommandClass.CHANGE,
     "cluster.delete": CommandClass.DESTROY,
     "command.cancel": CommandClass.CONTROL,

@@ -5,18 +5,18 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from gateway.clouds.port import Cloud, Connect
+from gateway.clouds.port import Cloud, Connect, Placement
 from gateway.commands import steps
 from gateway.commands.work import Work
 from gateway.contract.clusters import ClusterSpec, MachinePhase
-from gateway.contract.commands import ApplyCluster, DeleteCluster, ReadInventory
+from gateway.contract.commands import ApplyCluster, DeleteCluster, PlanCluster, ReadInventory
 from gateway.contract.inventory import Inventory
+from gateway.contract.plans import Plan
 from gateway.playbooks.port import PlaybookRun, Playbooks, Target, TaskSeen
-from gateway.provisioning import artifacts, guestdata, machines, plans
+from gateway.provisioning import approved, artifacts, drawing, guestdata, machines, plans
 from gateway.provisioning.files import ClusterFiles
 from gateway.provisioning.machines import Fitter, Reached
-
-PREPARE = "prepare"
+from gateway.provisioning.plans import ClusterPlan, Earlier, Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,40 +38,76 @@ async def read_inventory(task: ReadInventory, work: Work, tools: Tools) -> Inven
         return await cloud.inventory()
 
 
+async def plan_cluster(task: PlanCluster, work: Work, tools: Tools) -> None:
+    """Report what an apply or a delete would do now, and change nothing."""
+    async with tools.connect(_account(task.of)) as cloud:
+        planned = await _planned(task.of, cloud, work, tools)
+        approved.keep(tools.state, planned.told)
+
+
 async def apply_cluster(task: ApplyCluster, work: Work, tools: Tools) -> None:
     """Bring a cluster's machines to the wished state."""
-    spec = task.spec
-    async with tools.connect(spec.cloud.account) as cloud:
-        async with work.step(steps.reading("check", "Look up what the cluster file names")) as step:
-            artifacts.check(tools.artifacts)
-            placement = await cloud.resolve(spec.cloud)
-            plan = plans.apply_cluster(task.cluster_id, spec, await cloud.machines(task.cluster_id, placement))
-            step.message = _in_words(plan)
+    async with tools.connect(_account(task)) as cloud:
+        planned = await _planned(task, cloud, work, tools)
+        await approved.require(task.plan, planned.told, work, state=tools.state)
         kept = ClusterFiles.open(tools.state, task.cluster_id)
-        fitter = Fitter(cloud, placement, work)
-        if not (work.is_done(PREPARE) and plan.is_up):
-            reached = await fitter.bring_up(plan.wanted, kept)
-            await _prepare(spec, reached, kept, work=work, tools=tools)
-        await fitter.remove(plan.surplus)
+        fitter = Fitter(cloud, planned.placement, work)
+        if planned.plan.prepares:
+            reached = await fitter.bring_up(planned.plan.wanted, kept)
+            await _prepare(task.spec, reached, kept, work=work, tools=tools)
+        await fitter.remove(planned.plan)
 
 
 async def delete_cluster(task: DeleteCluster, work: Work, tools: Tools) -> None:
     """Remove every machine of a cluster, then what else was made for it."""
-    async with tools.connect(task.cloud.account) as cloud:
-        async with work.step(steps.reading("check", "Look up the cluster's machines")) as step:
+    async with tools.connect(_account(task)) as cloud:
+        planned = await _planned(task, cloud, work, tools)
+        await approved.require(task.plan, planned.told, work, state=tools.state)
+        await Fitter(cloud, planned.placement, work).remove(planned.plan)
+        if planned.plan.tidies:
+            async with work.step(plans.tidying()):
+                await cloud.tidy(task.cluster_id, task.name, planned.placement)
+                ClusterFiles.forget(tools.state, task.cluster_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, where it is carried out, and how it is told."""
+
+    plan: ClusterPlan
+    placement: Placement
+    told: Plan
+
+
+async def _planned(task: ApplyCluster | DeleteCluster, cloud: Cloud, work: Work, tools: Tools) -> Planned:
+    """Look at what is there, and plan: the one way to a plan, whether it is only told or carried out as well."""
+    async with work.step(plans.checking()) as step:
+        earlier = Earlier(
+            done=frozenset(name for name, known in work.record.steps.items() if known.done),
+            begun=frozenset(work.open_steps()),
+        )
+        if isinstance(task, ApplyCluster):
+            artifacts.check(tools.artifacts)
+            placement = await cloud.resolve(task.spec.cloud)
+            found = await cloud.machines(task.cluster_id, placement)
+            plan = plans.apply_cluster(task.cluster_id, task.spec, found, earlier=earlier)
+        else:
             placement = await cloud.locate(task.cloud)
             await _settle(cloud, work)
-            plan = plans.delete_cluster(await cloud.machines(task.cluster_id, placement))
-            step.message = _in_words(plan)
-        await Fitter(cloud, placement, work).remove(plan.surplus)
-        async with work.step(steps.bringing("tidy", "Remove the cluster's folder and keys")):
-            await cloud.tidy(task.cluster_id, task.name, placement)
-            ClusterFiles.forget(tools.state, task.cluster_id)
+            plan = plans.delete_cluster(await cloud.machines(task.cluster_id, placement), earlier=earlier)
+        prepared = ClusterFiles.prepared(tools.state, task.cluster_id)
+        step.plan = drawing.drawn(task, plan, placement, prepared)
+        step.message = _in_words(plan)
+        return Planned(plan, placement, step.plan)
+
+
+def _account(task: ApplyCluster | DeleteCluster) -> str:
+    return task.spec.cloud.account if isinstance(task, ApplyCluster) else task.cloud.account
 
 
 async def _settle(cloud: Cloud, work: Work) -> None:
     """Wait for clones that an earlier command began and never saw end: they would appear after we had looked."""
-    notes = [step.note for name, step in work.loose_steps() if name.endswith(machines.CLONE)]
+    notes = [step.note for name, step in work.loose_steps() if name.endswith(plans.CLONE)]
     for note in notes:
         if note is not None:
             await cloud.settle(note)
@@ -86,15 +122,20 @@ async def _prepare(spec: ClusterSpec, reached: list[Reached], kept: ClusterFiles
     run = _prepare_run(spec, reached, kept, tools.artifacts)
 
     async def on_task(seen: TaskSeen) -> None:
-        await work.progress(PREPARE, f"{seen.target}: {seen.task}", done=seen.done)
+        await work.progress(plans.PREPARE, f"{seen.target}: {seen.task}", done=seen.done)
 
-    title = f"Prepare {len(reached)} machines: operating system and container runtime"
-    async with work.step(steps.bringing(PREPARE, title)) as step:
+    async with work.step(plans.preparing(len(reached))) as step:
         result = await tools.playbooks.run(run, on_task=on_task)
         for one in reached:
             facts = machines.facts(result.facts.get(one.machine.name, {}))
             step.seen.append(machines.seen(one.machine, MachinePhase.PREPARED, address=one.address, facts=facts))
+        kept.keep_prepared(_prepared(spec, reached))
         step.message = f"{sum(result.changed.values())} changes on {len(reached)} machines"
+
+
+def _prepared(spec: ClusterSpec, reached: list[Reached]) -> Prepared:
+    machines = frozenset(one.machine.instance_uuid for one in reached)
+    return Prepared(machines, tuple(spec.ssh_authorized_keys), tuple(spec.ntp_servers))
 
 
 def _prepare_run(spec: ClusterSpec, reached: list[Reached], kept: ClusterFiles, artifacts: Path) -> PlaybookRun:
@@ -113,6 +154,6 @@ def _prepare_run(spec: ClusterSpec, reached: list[Reached], kept: ClusterFiles, 
     )
 
 
-def _in_words(plan: plans.ClusterPlan) -> str:
+def _in_words(plan: ClusterPlan) -> str:
     new = sum(one.found is None for one in plan.wanted)
     return f"{new} machines to make, {len(plan.wanted) - new} there, {len(plan.surplus)} to remove"

@@ -1,4 +1,4 @@
-"""This file is what the appliance keeps for each cluster: its SSH key and the host keys it has met."""
+"""This file is what the appliance keeps for each cluster: its SSH key, the host keys it has met, what it prepared."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,10 +9,14 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import TypeAdapter, ValidationError
 
 from gateway.kit import files
 from gateway.kit.errors import GatewayError, Remedy
 from gateway.playbooks import hostkeys
+from gateway.provisioning.plans import Prepared
+
+PREPARED: TypeAdapter[Prepared] = TypeAdapter(Prepared)
 
 
 class StateUnwritableError(GatewayError):
@@ -34,7 +38,7 @@ class ClusterFiles:
 
         Raises StateUnwritableError.
         """
-        with _writing(state):
+        with writing(state):
             directory = files.make_private_directory(state / "clusters" / str(cluster))
             opened = cls(directory)
             if not opened.ssh_key.exists():
@@ -56,9 +60,22 @@ class ClusterFiles:
         """The host keys of the machines, as met the first time."""
         return self.directory / "known_hosts"
 
+    @classmethod
+    def prepared(cls, state: Path, cluster: UUID) -> Prepared:
+        """Return how a cluster's machines were prepared last; what is not known counts as not prepared."""
+        try:
+            return PREPARED.validate_json((cls(state / "clusters" / str(cluster)).directory / "prepared").read_bytes())
+        except (OSError, ValidationError):
+            return Prepared()
+
+    def keep_prepared(self, prepared: Prepared) -> None:
+        """Remember how the machines were prepared. Raises StateUnwritableError."""
+        with writing(self.directory):
+            files.write_whole(self.directory / "prepared", PREPARED.dump_json(prepared))
+
     def forget_host(self, name: str) -> None:
         """Forget the host key of a machine that is to be made anew. Raises StateUnwritableError."""
-        with _writing(self.directory):
+        with writing(self.directory):
             hostkeys.forget(self.known_hosts, name)
 
     def public_key(self) -> str:
@@ -69,7 +86,8 @@ class ClusterFiles:
 
 
 @contextmanager
-def _writing(directory: Path) -> Iterator[None]:
+def writing(directory: Path) -> Iterator[None]:
+    """Surround what writes below `directory`. Raises StateUnwritableError."""
     try:
         yield
     except OSError as fault:

@@ -15,20 +15,15 @@ from dataclasses import dataclass
 from pydantic import JsonValue, ValidationError
 
 from gateway.clouds.port import Cloud, CloudMachine, MachineWish, Owner, Placement
-from gateway.commands import steps
 from gateway.commands.work import Work
 from gateway.contract.clusters import Machine, MachineFacts, MachinePhase
 from gateway.kit.errors import GatewayError, Remedy
-from gateway.provisioning import guestdata
+from gateway.provisioning import guestdata, plans
 from gateway.provisioning.files import ClusterFiles
-from gateway.provisioning.plans import WantedMachine
+from gateway.provisioning.plans import REMOVE, ClusterPlan, WantedMachine
 
 ADDRESS_LIMIT = 600.0
 """Seconds a machine may take from power-on until its tools report an address."""
-
-CLONE = "/clone"
-REMOVE = "/remove"
-"""What the names of steps that clone, and that remove, a machine end in."""
 
 AT_ONCE = 16
 """Machines that are being made or removed at the same time, per command."""
@@ -64,35 +59,33 @@ class Fitter:
             tasks = [group.create_task(self._bring_up_one(one, kept, places)) for one in wanted]
         return [task.result() for task in tasks]
 
-    async def remove(self, surplus: tuple[CloudMachine, ...]) -> None:
+    async def remove(self, plan: ClusterPlan) -> None:
         """Remove machines, side by side; those that an earlier attempt removed without saying so are told of."""
         places = asyncio.Semaphore(AT_ONCE)
-        names = {f"{machine.name}{REMOVE}" for machine in surplus}
-        for gone in [step for step in self.work.open_steps() if step.endswith(REMOVE) and step not in names]:
-            async with self.work.step(steps.bringing(gone, f"Remove {gone.removesuffix(REMOVE)}")) as step:
+        for gone in plan.gone:
+            async with self.work.step(plans.removing(gone)) as step:
                 noted = self.work.noted(gone)
                 step.seen += [Machine.model_validate_json(noted)] if noted else []
         async with asyncio.TaskGroup() as group:
-            for machine in surplus:
+            for machine in plan.surplus:
                 group.create_task(self._remove_one(machine, places))
 
     async def _bring_up_one(self, wanted: WantedMachine, kept: ClusterFiles, places: asyncio.Semaphore) -> Reached:
         async with places:
             machine = await self._cloned(wanted, kept)
-            name, title = f"{wanted.name}/power-on", f"Power on {wanted.name}"
-            if not machine.powered_on or name in self.work.open_steps():
-                async with self.work.step(steps.bringing(name, title)) as step:
+            if wanted.starts:
+                async with self.work.step(plans.starting(wanted)) as step:
                     await self.cloud.power_on(machine)
                     step.seen.append(seen(machine, MachinePhase.POWERED_ON))
-            return Reached(machine, await self._address(machine))
+            return Reached(machine, await self._address(wanted, machine))
 
     async def _cloned(self, wanted: WantedMachine, kept: ClusterFiles) -> CloudMachine:
-        step = f"{wanted.name}{CLONE}"
-        if wanted.found is not None and (not wanted.must_be_cloned or self.work.is_done(step)):
+        if wanted.found is not None and not wanted.clones:
             return wanted.found
         if wanted.found is None:
             kept.forget_host(wanted.name)
-        cloning = steps.keyed(step, f"Clone {wanted.name}", key=str(wanted.instance_uuid))
+        cloning = plans.cloning(wanted)
+        step = cloning.name
         async with self.work.step(cloning) as under_way:
 
             async def note(task: str) -> None:
@@ -104,9 +97,8 @@ class Fitter:
             under_way.seen.append(seen(machine, MachinePhase.CLONED))
         return machine
 
-    async def _address(self, machine: CloudMachine) -> str:
-        step = f"{machine.name}/address"
-        async with self.work.step(steps.reading(step, f"Wait for the address of {machine.name}")) as under_way:
+    async def _address(self, wanted: WantedMachine, machine: CloudMachine) -> str:
+        async with self.work.step(plans.reaching(wanted)) as under_way:
             try:
                 async with asyncio.timeout(ADDRESS_LIMIT):
                     under_way.message = await self.cloud.address(machine)
@@ -120,7 +112,7 @@ class Fitter:
         return under_way.message
 
     async def _remove_one(self, machine: CloudMachine, places: asyncio.Semaphore) -> None:
-        removing = steps.bringing(f"{machine.name}{REMOVE}", f"Remove {machine.name}")
+        removing = plans.removing(f"{machine.name}{REMOVE}")
         async with places, self.work.step(removing) as step:
             removed = seen(machine, MachinePhase.REMOVED)
             await self.work.note(step.name, removed.model_dump_json())

@@ -31,6 +31,8 @@ from tests.fakes.stored import StoredMachine, StoredTask
 
 DATACENTER = "DC0"
 TAKEN = "the name already exists"
+DISK_MIB = 2048
+"""What a template's disk holds here, and every machine's."""
 LOOK_EVERY = 0.1
 """Seconds of the cloud's clock between two looks at something that is waited for."""
 
@@ -228,7 +230,7 @@ class MemoryConnection:
         for kind, name in chosen.items():
             if name is not None:
                 ids[kind] = self._choose(kind, name, known[kind])
-        return Placement(wish=wish, ids=ids)
+        return Placement(wish=wish, ids=ids, disk_mib=DISK_MIB)
 
     async def locate(self, wish: CloudPlacement) -> Placement:
         cloud = await self._reached()
@@ -377,4 +379,5 @@ class MemoryConnection:
             cpus=stored.cpus,
             memory_mib=stored.memory_mib,
             address=stored.address,
+            disk_mib=DISK_MIB,
         )

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from gateway.appliance.policy import quotas
 from gateway.appliance.policy.quotas import Amount, Usage
 from gateway.contract.clusters import CloudPlacement
-from gateway.contract.commands import ApplyCluster, Command, DeleteCluster, ReadInventory
+from gateway.contract.commands import ApplyCluster, Command, DeleteCluster, PlanCluster, ReadInventory, Task
 from gateway.contract.policy import (
     CLASS_OF,
     CLASSES_OF,
@@ -164,7 +164,7 @@ def _kinds(bounds: Bounds, side: Side, asked: _Asked) -> Iterator[Rule]:
 
 
 def _places(bounds: Bounds, side: Side, command: Command) -> Iterator[Rule]:
-    for name, (patterns, said) in _named(bounds, command).items():
+    for name, (patterns, said) in _named(bounds, command.task).items():
         if patterns is None:
             continue
         one = name.removesuffix("s")
@@ -175,9 +175,11 @@ def _places(bounds: Bounds, side: Side, command: Command) -> Iterator[Rule]:
         yield _rule(f"vsphere.{name}", side, why, fits=said is not None and matches(said, patterns))
 
 
-def _named(bounds: Bounds, command: Command) -> dict[str, tuple[Patterns, str | None]]:
+def _named(bounds: Bounds, task: Task) -> dict[str, tuple[Patterns, str | None]]:
     places = bounds.vsphere
-    match command.task:
+    match task:
+        case PlanCluster(of=planned):
+            return _named(bounds, planned)
         case ReadInventory(account=account):
             return {"accounts": (places.accounts, account)}
         case ApplyCluster(spec=spec):

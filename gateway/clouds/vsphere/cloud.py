@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from uuid import UUID
 
 from gateway.clouds.accounts import CloudAccount
 from gateway.clouds.port import Cloud, CloudMachine, MachineWish, NoteTask, Placement
-from gateway.clouds.vsphere import cloning, finding, inventory, machines, placement, references, tidying, tree
+from gateway.clouds.vsphere import cloning, disks, finding, inventory, machines, placement, references, tidying, tree
 from gateway.clouds.vsphere.connection import Connection, signed_in
 from gateway.clouds.vsphere.faults import translated
 from gateway.clouds.vsphere.foreign import Reference
@@ -36,7 +37,9 @@ class VSphere:
     async def resolve(self, wish: CloudPlacement) -> Placement:
         """See the port."""
         async with translated(self._connection.collector):
-            return placement.resolved(await self._tree(), wish)
+            found = placement.resolved(await self._tree(), wish)
+            template = self._reference(found.ids["template"])
+            return replace(found, disk_mib=await disks.size_of(self._connection.collector, template))
 
     async def locate(self, wish: CloudPlacement) -> Placement:
         """See the port."""

@@ -6,7 +6,7 @@ from uuid import UUID
 from pyVmomi import vim, vmodl
 
 from gateway.clouds.port import CloudMachine, CloudTaskError, MachineGoneError, MachineInaccessibleError
-from gateway.clouds.vsphere import interfaces, marks, reading, references, tasks
+from gateway.clouds.vsphere import disks, interfaces, marks, reading, references, tasks
 from gateway.clouds.vsphere.connection import Connection
 from gateway.clouds.vsphere.foreign import Reference
 from gateway.clouds.vsphere.reading import Properties
@@ -97,6 +97,7 @@ def described(machine: Reference, seen: Properties) -> CloudMachine | None:
         cpus=seen.get("config.hardware.numCPU", 0),
         memory_mib=seen.get("config.hardware.memoryMB", 0),
         address=interfaces.usable_address(seen.get("guest.net"), fallback=seen.get("guest.ipAddress"), mac=mac),
+        disk_mib=disks.mebibytes(seen.get("config.hardware.device")),
     )
 
 
