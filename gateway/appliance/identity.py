@@ -25,8 +25,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from gateway.contract.identity import Granted, JoinState
 from gateway.contract.pairing import PairingResult
-from gateway.contract.trust import TrustBundle
-from gateway.identity import authority, devicekeys, keys, tls
+from gateway.contract.trust import Grounds, TrustBundle
+from gateway.identity import authority, certificates, devicekeys, keys, succession, tls
 from gateway.identity.devicekeys import DeviceKey
 from gateway.identity.keys import KeyUnreadableError
 from gateway.identity.pairing import Candidate
@@ -48,7 +48,7 @@ class NotPairedError(GatewayError):
 
 
 class GrantWrongError(GatewayError):
-    """The console granted a certificate for a key that this appliance has not asked for."""
+    """The console granted a certificate that this appliance has not asked for, or that no root of its vouches for."""
 
     code = "identity.grant_wrong"
 
@@ -201,11 +201,14 @@ class Identity:
         """Keep the certificate for `next_request`, and use it and all that came with it from now on.
 
         `tunnel`, if given, is where the tunnel ends from now on, and `told` the console's time, also if it was thought
-        to be later. Raises GrantWrongError.
+        to be later. Other roots than those that are trusted are not kept: they come with their steps, by `trusting`.
+        Raises GrantWrongError.
         """
         with self._changing:
             known = self.member()
-            trust = granted.trust if granted.trust.version >= known.trust.version else known.trust
+            if not certificates.is_vouched_for(granted.certificate, known.trust.roots):
+                raise GrantWrongError("no root that this appliance trusts vouches for the certificate that was granted")
+            trust = succession.judged(known.trust, granted.trust, grounds=Grounds(), shown=granted.certificate)
             number = self._kept(granted.certificate)
             update = {"certificate": number, "trust": trust, "join": granted.join}
             return self._change(**update, tunnel=tunnel or known.tunnel, told=told or known.told)
@@ -216,11 +219,12 @@ class Identity:
             known = self.member()
             return self._change(trust=TrustBundle(version=known.trust.version, roots=roots))
 
-    def trusting(self, bundle: TrustBundle) -> Joined:
-        """Keep a newer trust bundle; an older one changes nothing."""
+    def trusting(self, bundle: TrustBundle, *, grounds: Grounds, shown: str) -> Joined:
+        """Keep the trust bundle that a console says which has `shown` (PEM) itself, if it may be believed."""
         with self._changing:
             known = self.member()
-            return self._change(trust=bundle) if bundle.version > known.trust.version else known
+            judged = succession.judged(known.trust, bundle, grounds=grounds, shown=shown)
+            return self._change(trust=judged) if judged != known.trust else known
 
     def in_epoch(self, epoch: int) -> Joined:
         """Keep the epoch that the console has told."""

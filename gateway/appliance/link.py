@@ -15,6 +15,7 @@
 
 import asyncio
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ from gateway.contract.messages import (
     from_console,
 )
 from gateway.contract.policy import PolicyProposed, PolicyTightened
-from gateway.contract.trust import TrustBundle
+from gateway.contract.trust import Grounds, TrustBundle
 from gateway.contract.version import IDENTITY_SINCE, OFFERS_SINCE
 from gateway.identity import tls
 from gateway.kit import supervise
@@ -201,7 +202,7 @@ class _Conversation:
         if welcome.protocol >= IDENTITY_SINCE:
             parts["renewal"] = self.renewal.run(lambda renew: say(self.channel, renew))
             if welcome.trust is not None:
-                await self._trust(welcome.trust)
+                await self._trust(welcome.trust, welcome.grounds)
         async with supervise.running(**parts):
             while True:
                 await self._take(await self.channel.receive())
@@ -218,8 +219,8 @@ class _Conversation:
                 await self.link.greeter.journal.acknowledge(number)
             case Renewed() | RenewalRefused():
                 self.renewal.answered(message)
-            case Trust(trust=bundle):
-                await self._trust(bundle)
+            case Trust(trust=bundle, grounds=grounds):
+                await self._trust(bundle, grounds)
             case SealedAccounts():
                 await self._accounts(message)
             case PolicyProposed() | PolicyTightened():
@@ -227,12 +228,16 @@ class _Conversation:
             case Welcome():
                 raise ConversationError("the console welcomed this appliance twice")
 
-    async def _trust(self, bundle: TrustBundle) -> None:
-        """Keep whom to trust as the console; what is said is on the disk."""
-        known = await asyncio.to_thread(self.link.greeter.identity.trusting, bundle)
+    async def _trust(self, bundle: TrustBundle, grounds: Grounds) -> None:
+        """Keep whom to trust as the console, if that may be believed; what is said is on the disk."""
+        shown = ssl.DER_cert_to_PEM_cert(self.channel.peer_certificate)
+        known = await asyncio.to_thread(self.link.greeter.identity.trusting, bundle, grounds=grounds, shown=shown)
         self.link.outward.trusting(known.roots)
         await say(self.channel, TrustKept(version=known.trust.version))
-        log.info("trust kept", version=known.trust.version, roots=len(known.trust.roots))
+        if known.trust == bundle:
+            log.info("trust kept", version=known.trust.version, roots=len(known.trust.roots))
+        else:
+            log.warning("another trust was not kept", said=bundle.version, version=known.trust.version)
 
     async def _accounts(self, message: SealedAccounts) -> None:
         """Keep the sealed accounts; what is said is on the disk."""

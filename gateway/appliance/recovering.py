@@ -27,7 +27,6 @@ from typing import TypeVar
 import aiohttp
 import structlog
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from pydantic import BaseModel, ValidationError
 
 from gateway.appliance.connector import RoadConnector
@@ -38,6 +37,7 @@ from gateway.contract.identity import RecoveryChallenge, RecoveryFinish, Recover
 from gateway.contract.problems import Problem, RelayedError
 from gateway.contract.trust import Successions
 from gateway.identity import pinned, recovery, succession, tls
+from gateway.identity.certificates import is_vouched_for
 from gateway.identity.pinned import PATIENCE, ConsoleUnreachableError
 from gateway.identity.tls import ConsoleCertificateEndedError
 from gateway.kit.answers import read_whole
@@ -101,30 +101,6 @@ def is_good(chain: str, roots: Sequence[str], *, now: datetime) -> bool:
     """Tell whether a console with these roots (PEM) takes a certificate with its chain (PEM) at its time `now`."""
     leaf = x509.load_pem_x509_certificate(chain.encode())
     return leaf.not_valid_before_utc <= now < leaf.not_valid_after_utc and is_vouched_for(chain, roots)
-
-
-def is_vouched_for(chain: str, roots: Sequence[str]) -> bool:
-    """Tell whether a certificate with its chain (PEM) leads to one of the roots, at whatever time."""
-    try:
-        issuers = [x509.load_pem_x509_certificate(root.encode()) for root in roots]
-        certificates = x509.load_pem_x509_certificates(chain.encode())
-    except ValueError:
-        return False
-    for certificate in reversed(certificates):
-        if certificate in issuers:
-            continue
-        if not any(_issued(certificate, issuer) for issuer in issuers):
-            return False
-        issuers = [certificate]
-    return True
-
-
-def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-        return issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
-        return False
 
 
 class Recovery:

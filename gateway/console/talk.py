@@ -50,7 +50,7 @@ from gateway.contract.messages import (
     from_appliance,
 )
 from gateway.contract.problems import Problem, problem_of
-from gateway.contract.trust import TrustBundle
+from gateway.contract.trust import Grounds, TrustBundle
 from gateway.contract.version import IDENTITY_SINCE, OFFERS_SINCE, OLDEST_SPOKEN, PROTOCOL
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError
@@ -109,6 +109,10 @@ class Trusted(Protocol):
     @property
     def trust(self) -> TrustBundle:
         """The bundle as it is now."""
+
+    @property
+    def grounds(self) -> Grounds:
+        """On what it may be believed."""
 
     async def newer_than(self, version: int) -> TrustBundle:
         """Wait until there is a bundle of a higher version than that, and return it."""
@@ -225,7 +229,8 @@ class Talk:
 
     async def _welcome(self, greeting: Greeting) -> None:
         bundle = self.desk.trusted.trust
-        is_newer = greeting.protocol >= IDENTITY_SINCE and bundle.version > greeting.hello.trust_version
+        # Of a higher version than ours it is not ours either: it comes from somebody who has claimed to be us.
+        is_other = greeting.protocol >= IDENTITY_SINCE and bundle.version != greeting.hello.trust_version
         await self._send(
             Welcome(
                 protocol=greeting.protocol,
@@ -234,7 +239,8 @@ class Talk:
                 grant_key=self.desk.grant_key if greeting.protocol >= OFFERS_SINCE else None,
                 epoch=greeting.heard.epoch,
                 ended_commands=list(greeting.heard.ended_commands),
-                trust=bundle if is_newer else None,
+                trust=bundle if is_other else None,
+                grounds=self.desk.trusted.grounds if is_other else Grounds(),
             )
         )
 
@@ -346,7 +352,7 @@ class Talk:
         known = self.desk.trusted.trust.version
         while True:
             bundle = await self.desk.trusted.newer_than(known)
-            await self._send(Trust(trust=bundle))
+            await self._send(Trust(trust=bundle, grounds=self.desk.trusted.grounds))
             known = bundle.version
 
     async def _stay_welcome(self, alarm: asyncio.Event) -> None:

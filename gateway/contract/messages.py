@@ -33,7 +33,7 @@ from gateway.contract.policy import Approval, PolicyProposed, PolicyStanding, Po
 from gateway.contract.problems import Problem
 from gateway.contract.shapes import Report
 from gateway.contract.streams import OfferedTarget
-from gateway.contract.trust import TrustBundle
+from gateway.contract.trust import Grounds, TrustBundle
 
 MESSAGE_LIMIT = 256 * 1024
 """Bytes of the largest message; a larger one ends the connection."""
@@ -99,7 +99,8 @@ class Welcome(Report):
     ended_commands: list[UUID] = Field(
         default_factory=list, max_length=MOST_OPEN, description="of the appliance's open commands, those that are over"
     )
-    trust: TrustBundle | None = Field(default=None, description="when the appliance's is older")
+    trust: TrustBundle | None = Field(default=None, description="when the appliance's is another")
+    grounds: Grounds = Field(default_factory=Grounds, description="on which `trust` may be believed")
 
 
 class Deliver(Report):
@@ -157,6 +158,7 @@ class Trust(Report):
 
     type: Literal["trust"] = "trust"
     trust: TrustBundle
+    grounds: Grounds = Field(default_factory=Grounds)
 
 
 class TrustKept(Report):

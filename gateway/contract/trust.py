@@ -16,12 +16,14 @@ Signature = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/=]{1,256}$")
 
 MOST_ROOTS = 2
 MOST_SUCCESSIONS = 64
+MOST_ISSUERS = 8
+LATEST_VERSION = 2**31 - 1
 
 
 class TrustBundle(Report):
     """The roots that may vouch for the console: the current one, and the next while one is being brought in."""
 
-    version: int = Field(ge=1, description="grows with each change; a lower one never replaces a higher one")
+    version: int = Field(ge=1, le=LATEST_VERSION, description="grows with each change")
     roots: list[Pem] = Field(min_length=1, max_length=MOST_ROOTS, description="one certificate each, PEM")
 
 
@@ -31,6 +33,19 @@ class Succession(Report):
     follows: Digest = Field(description="SHA-256 of the SubjectPublicKeyInfo of the root that signs")
     root: Pem = Field(description="the root that follows, PEM")
     signature: Signature = Field(description="ECDSA P-256 with SHA-256 by the root that is followed, DER")
+
+
+class Grounds(Report):
+    """On what a bundle may be believed that a console says, whose own certificate proves nothing for good."""
+
+    steps: list[Succession] = Field(
+        default_factory=list, max_length=MOST_SUCCESSIONS, description="how its roots follow each other, oldest first"
+    )
+    issuers: list[Pem] = Field(
+        default_factory=list,
+        max_length=MOST_ISSUERS,
+        description="the intermediates between its roots and what the console shows, PEM",
+    )
 
 
 class Successions(Report):

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from gateway.contract.trust import Succession, Successions, TrustBundle
+from gateway.contract.trust import Grounds, Succession, Successions, TrustBundle
 from gateway.identity import certificates, keys
 from gateway.kit.errors import GatewayError, Remedy
 
@@ -49,14 +49,7 @@ def follow(trusted: Sequence[str], successions: Successions) -> TrustBundle:
     successions may claim any: keep the bundle that the console sends once its certificate was checked.
     Raises SuccessionBrokenError when the console's current root is not among them.
     """
-    reached = {certificates.spki_pin(one): one for one in map(_root, trusted)}
-    for step in successions.steps:
-        signer = reached.get(bytes.fromhex(step.follows))
-        if signer is None:
-            continue  # a step between roots that we have never trusted, or trust no more
-        successor = _root(step.root)
-        if _holds(step, signer, successor):
-            reached[certificates.spki_pin(successor)] = successor
+    reached = _reached(trusted, successions.steps)
     offered = [_root(one) for one in successions.trust.roots]
     if certificates.spki_pin(offered[0]) not in reached:
         raise SuccessionBrokenError(
@@ -64,6 +57,38 @@ def follow(trusted: Sequence[str], successions: Successions) -> TrustBundle:
         )
     kept = [reached[pin] for pin in map(certificates.spki_pin, offered) if pin in reached]
     return TrustBundle(version=UNVOUCHED, roots=[certificates.pem(one) for one in kept])
+
+
+def judged(known: TrustBundle, said: TrustBundle, *, grounds: Grounds, shown: str) -> TrustBundle:
+    """Return the bundle that who trusts `known` is to keep after a console that has `shown` (PEM) itself said another.
+
+    A console's TLS key says nothing for good: what is said is kept only when each of its roots is known, or follows
+    from a known one by signed steps; when one of them vouches for who says it, so that nobody is led to where no
+    console is; and when it is newer, or has a root that is.
+    """
+    try:
+        reached = list(_reached(known.roots, grounds.steps).values())
+        roots, before = [_root(one) for one in said.roots], [_root(one) for one in known.roots]
+    except SuccessionBrokenError:
+        return known
+    follows = all(one in reached and certificates.is_authority(one) for one in roots)
+    # A root that is new by its predecessor's word makes the bundle the newer one, whatever version was claimed before.
+    is_newer = said.version > known.version or any(one not in before for one in roots)
+    vouched = any(certificates.is_vouched_for(shown + issuer, said.roots) for issuer in ("", *grounds.issuers))
+    return said if follows and is_newer and vouched else known
+
+
+def _reached(trusted: Sequence[str], steps: Sequence[Succession]) -> dict[bytes, x509.Certificate]:
+    """Return the roots by their pins that are trusted, or follow from those by signed steps."""
+    reached = {certificates.spki_pin(one): one for one in map(_root, trusted)}
+    for step in steps:
+        signer = reached.get(bytes.fromhex(step.follows))
+        if signer is None:
+            continue  # a step between roots that we have never trusted, or trust no more
+        successor = _root(step.root)
+        if _holds(step, signer, successor):
+            reached[certificates.spki_pin(successor)] = successor
+    return reached
 
 
 def _holds(step: Succession, signer: x509.Certificate, successor: x509.Certificate) -> bool:

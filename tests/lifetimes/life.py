@@ -166,7 +166,7 @@ class Life:
         self.identity.told(now)
         bundle = self.hub.authority.trust
         if bundle.version > known.trust.version:
-            self.identity.trusting(bundle)
+            self.identity.trusting(bundle, grounds=self.hub.authority.grounds, shown=self.hub.server_chain)
         await self.hub.keeps_trust(known.gateway_id, self.identity.member().trust.version)
 
     async def _recovered(self, fault: GatewayError) -> bool:

@@ -10,7 +10,8 @@ from gateway.appliance.identity import Identity
 from gateway.commands.ledger import CommandState
 from gateway.contract.identity import Hardware
 from gateway.contract.messages import Accepted, Hello, ReportEvents, Trust, TrustKept
-from gateway.contract.trust import TrustBundle
+from gateway.contract.trust import LATEST_VERSION, Grounds, TrustBundle
+from gateway.identity.authority import Authority
 from tests.fakes.wishes import an_apply
 from tests.unit.appliance.conversation import conversation
 from tests.unit.appliance.test_link import write_events
@@ -90,10 +91,11 @@ async def test_whom_to_trust_is_on_the_disk_when_it_is_said_to_be_kept(tmp_path:
     async with conversation(tmp_path) as talks:
         known = talks.identity.member().trust
         newer = TrustBundle(version=known.version + 1, roots=known.roots)
+        grounds = talks.console.authority.grounds
         talk = await talks.called()
-        await talk.welcome(protocol=3, trust=newer if told_in == "welcome" else None)
+        await talk.welcome(protocol=3, trust=newer if told_in == "welcome" else None, grounds=grounds)
         if told_in == "message":
-            await talk.say(Trust(trust=newer))
+            await talk.say(Trust(trust=newer, grounds=grounds))
         assert (await talk.hear(TrustKept)).version == newer.version
         assert Identity.open(tmp_path / "state").member().trust == newer
         talk.cut()
@@ -103,9 +105,41 @@ async def test_whom_to_trust_is_on_the_disk_when_it_is_said_to_be_kept(tmp_path:
 async def test_older_trust_is_not_kept_and_what_is_kept_is_said(tmp_path: Path) -> None:
     async with conversation(tmp_path) as talks:
         known = talks.identity.member().trust
-        talks.identity.trusting(TrustBundle(version=5, roots=known.roots))
+        grounds = talks.console.authority.grounds
         talk = await talks.called()
-        await talk.welcome(protocol=3)
-        await talk.say(Trust(trust=TrustBundle(version=4, roots=["rubbish"])))
+        await talk.welcome(protocol=3, trust=TrustBundle(version=5, roots=known.roots), grounds=grounds)
+        assert (await talk.hear(TrustKept)).version == 5
+        await talk.say(Trust(trust=TrustBundle(version=4, roots=known.roots), grounds=grounds))
         assert (await talk.hear(TrustKept)).version == 5
         assert talks.identity.member().trust.roots == known.roots
+
+
+@pytest.mark.attack(22)
+@pytest.mark.parametrize("kind", ["another authority's", "both", "rubbish", "followed by nobody's word"])
+async def test_whoever_has_the_consoles_tls_key_alone_makes_nobody_trusted(tmp_path: Path, kind: str) -> None:
+    async with conversation(tmp_path) as talks:
+        other = Authority.open(tmp_path / "other", now=talks.console.now)
+        other.hand_on(now=talks.console.now)
+        known = talks.identity.member().trust
+        roots = {"both": [*known.roots, other.root], "rubbish": ["rubbish"]}.get(kind, other.trust.roots)
+        theirs, ours = other.grounds, talks.console.authority.grounds
+        grounds = Grounds(steps=theirs.steps, issuers=[*theirs.issuers, *ours.issuers])
+        talk = await talks.called()
+        await talk.welcome(protocol=3)
+        await talk.say(Trust(trust=TrustBundle(version=LATEST_VERSION, roots=roots), grounds=grounds))
+        assert (await talk.hear(TrustKept)).version == known.version
+        assert Identity.open(tmp_path / "state").member().trust == known
+
+
+@pytest.mark.attack(22)
+async def test_a_root_that_follows_is_kept_whatever_version_somebody_has_claimed_before(tmp_path: Path) -> None:
+    async with conversation(tmp_path) as talks:
+        authority, known = talks.console.authority, talks.identity.member().trust
+        claimed = TrustBundle(version=LATEST_VERSION, roots=known.roots)
+        talk = await talks.called()
+        await talk.welcome(protocol=3, trust=claimed, grounds=authority.grounds)
+        assert (await talk.hear(TrustKept)).version == LATEST_VERSION
+        authority.hand_on(now=talks.console.now)
+        await talk.say(Trust(trust=authority.trust, grounds=authority.grounds))
+        assert (await talk.hear(TrustKept)).version == authority.trust.version
+        assert talks.identity.member().trust == authority.trust

@@ -11,8 +11,9 @@ import pytest
 
 from gateway.appliance.identity import GrantWrongError, Identity, Joined, NotPairedError
 from gateway.contract.identity import Granted
-from gateway.contract.trust import TrustBundle
+from gateway.contract.trust import Grounds, TrustBundle
 from gateway.identity import keys
+from gateway.identity.authority import Authority
 from gateway.identity.keys import KeyUnreadableError
 from gateway.kit import files
 from gateway.kit.files import DirectoryNotPrivateError
@@ -49,6 +50,11 @@ def identity(tmp_path: Path) -> Identity:
 def grant(console: ScriptedConsole, identity: Identity) -> Granted:
     known = identity.member()
     return console.grant(identity.next_request(), known.gateway_id, number=known.join.number + 1)
+
+
+def shown_by(console: ScriptedConsole) -> str:
+    """Return what the console shows of itself."""
+    return console.authority.sign_server(keys.new_key().public_key(), ["127.0.0.1"], now=console.now).pem
 
 
 def names(directory: Path) -> list[str]:
@@ -217,9 +223,36 @@ def test_a_certificate_for_another_key_is_not_kept(console: ScriptedConsole, ide
 def test_an_older_trust_bundle_never_replaces_a_newer_one(console: ScriptedConsole, identity: Identity) -> None:
     console.pair(identity)
     roots = identity.member().trust.roots
-    assert identity.trusting(TrustBundle(version=7, roots=roots)).trust.version == 7
-    assert identity.trusting(TrustBundle(version=6, roots=["rubbish"])).trust.roots == roots
+    said = {"grounds": Grounds(), "shown": shown_by(console)}
+    assert identity.trusting(TrustBundle(version=7, roots=roots), **said).trust.version == 7
+    assert identity.trusting(TrustBundle(version=6, roots=roots), **said).trust.version == 7
     assert identity.granted(grant(console, identity)).trust.version == 7
+
+
+@pytest.mark.attack(22)
+def test_what_a_certificate_comes_with_makes_nobody_trusted(
+    tmp_path: Path, console: ScriptedConsole, identity: Identity
+) -> None:
+    console.pair(identity)
+    other = Authority.open(tmp_path / "other", now=console.now)
+    good, trust = grant(console, identity), identity.member().trust
+    for roots in (other.trust.roots, [*trust.roots, other.root], ["rubbish"]):
+        said = good.model_copy(update={"trust": TrustBundle(version=9, roots=roots)})
+        assert identity.granted(said).trust == trust
+        good = grant(console, identity)
+
+
+@pytest.mark.attack(22)
+def test_a_certificate_that_nobody_trusted_vouches_for_is_not_kept(
+    tmp_path: Path, console: ScriptedConsole, identity: Identity
+) -> None:
+    console.pair(identity)
+    before, other = identity.member(), Authority.open(tmp_path / "other", now=console.now)
+    theirs = other.sign_gateway(identity.next_request(), before.gateway_id, now=console.now).pem
+    granted = grant(console, identity).model_copy(update={"certificate": theirs, "trust": other.trust})
+    with pytest.raises(GrantWrongError):
+        identity.granted(granted)
+    assert identity.member() == before, "the join state that came with it would be worth nothing at the console"
 
 
 def test_the_consoles_time_is_kept_once_an_hour_and_never_goes_back(

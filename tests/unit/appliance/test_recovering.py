@@ -18,13 +18,13 @@ from gateway.appliance import daemon, pairing
 from gateway.appliance.greeting import Self
 from gateway.appliance.identity import Identity
 from gateway.appliance.outward import FirstRoads
-from gateway.appliance.recovering import ASKED_AGAIN, Recovery, is_good, is_vouched_for, suspicion
+from gateway.appliance.recovering import ASKED_AGAIN, Recovery, is_good, suspicion
 from gateway.appliance.settings import ApplianceSettings
 from gateway.console.ca import Step, rotate
 from gateway.contract.identity import Hardware
 from gateway.identity import certificates, keys, tls
 from gateway.identity.authority import Authority, certificate_request
-from gateway.identity.certificates import Signer
+from gateway.identity.certificates import Signer, is_vouched_for
 from gateway.identity.succession import SuccessionBrokenError
 from gateway.kit import files
 from gateway.kit.clock import SystemClock

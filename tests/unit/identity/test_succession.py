@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.contract.trust import Succession, Successions, TrustBundle
+from gateway.contract.trust import Grounds, Succession, Successions, TrustBundle
 from gateway.identity import certificates, keys, succession
 from gateway.identity.certificates import Signer
 from gateway.identity.succession import SuccessionBrokenError
@@ -108,7 +108,7 @@ def test_of_the_bundle_only_what_is_proven_is_kept() -> None:
 
 def test_the_version_that_anybody_may_claim_is_not_believed() -> None:
     """Else whoever stands between could claim one so high that no genuine bundle would ever be kept again."""
-    assert succession.follow([pem(0)], said(step(0, 1), offered=(1,), version=2**40)).version == 1
+    assert succession.follow([pem(0)], said(step(0, 1), offered=(1,), version=2**30)).version == 1
 
 
 def test_without_any_step_what_is_trusted_stays_trusted() -> None:
@@ -120,3 +120,73 @@ def test_what_is_not_one_certificate_is_refused(text: str) -> None:
     shown = pem(1) + pem(2) if text == "two" else text
     with pytest.raises(SuccessionBrokenError):
         succession.follow([pem(0)], said(step(0, 1).model_copy(update={"root": shown}), offered=(1,)))
+
+
+# -- bundles that a console says
+
+
+def bundle(*roots: int, version: int) -> TrustBundle:
+    return TrustBundle(version=version, roots=[pem(one) for one in roots])
+
+
+@cache
+def shown_below(number: int) -> str:
+    """Return what a console shows whose certificate a root has signed, without the root."""
+    key, now = keys.new_key(), LONG_AGO + timedelta(days=4000 * number)
+    between = Signer(certificates.intermediate(key.public_key(), root(number), now=now), key)
+    leaf = certificates.for_server(keys.new_key().public_key(), ["127.0.0.1"], between, now=now)
+    return certificates.pem(leaf) + certificates.pem(between.certificate)
+
+
+def judged(known: TrustBundle, other: TrustBundle, *steps: Succession, shown: int) -> TrustBundle:
+    return succession.judged(known, other, grounds=Grounds(steps=list(steps)), shown=shown_below(shown))
+
+
+@pytest.mark.attack(22)
+@given(
+    trusted=st.sets(numbers, min_size=1, max_size=2),
+    edges=st.lists(st.tuples(numbers, numbers).filter(lambda edge: edge[0] != edge[1]), max_size=6),
+    offered=st.lists(numbers, min_size=1, max_size=2, unique=True),
+    shown=numbers,
+)
+def test_a_bundle_is_kept_when_all_of_it_follows_and_the_console_is_one_of_its_own(
+    trusted: set[int], edges: list[tuple[int, int]], offered: list[int], shown: int
+) -> None:
+    reached = set(trusted)
+    for first, then in edges:
+        if first in reached:
+            reached.add(then)
+    known, other = bundle(*trusted, version=3), bundle(*offered, version=4)
+    kept = judged(known, other, *(step(*edge) for edge in edges), shown=shown)
+    assert kept == (other if set(offered) <= reached and shown in offered else known)
+
+
+def test_what_the_console_shows_may_be_followed_by_its_issuer_elsewhere() -> None:
+    leaf, issuer = (
+        one + "-----END CERTIFICATE-----\n" for one in shown_below(1).split("-----END CERTIFICATE-----\n")[:2]
+    )
+    known, other = bundle(0, version=1), bundle(0, 1, version=2)
+    for issuers, kept in (([issuer], other), ([], known), (["rubbish", issuer], other), ([pem(1)], known)):
+        grounds = Grounds(steps=[step(0, 1)], issuers=issuers)
+        assert succession.judged(known, other, grounds=grounds, shown=leaf) == kept
+
+
+@pytest.mark.attack(22)
+def test_nobody_is_led_to_a_root_before_the_console_is_below_it() -> None:
+    known = bundle(0, 1, version=2)
+    assert judged(known, bundle(1, version=9), step(0, 1), shown=0) == known
+
+
+@pytest.mark.attack(22)
+def test_a_root_that_was_given_up_is_not_taken_back() -> None:
+    known = bundle(1, version=4)
+    assert judged(known, bundle(0, 1, version=9), *CHAIN, shown=1) == known
+
+
+@pytest.mark.attack(22)
+@pytest.mark.parametrize("text", ["", "rubbish"])
+def test_what_is_no_certificate_is_not_kept_and_breaks_nothing(text: str) -> None:
+    known = bundle(0, version=1)
+    assert judged(known, TrustBundle(version=2, roots=[text]), shown=0) == known
+    broken = step(0, 1).model_copy(update={"root": text})
+    assert judged(known, bundle(0, 1, version=2), broken, shown=0) == known

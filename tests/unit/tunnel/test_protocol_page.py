@@ -118,6 +118,8 @@ RULES: list[tuple[str, tuple[float, ...]]] = [
     (f"since 3: `approvals` (at most {N})", (messages.MOST_APPROVALS,)),
     (f"accepted and not ended, at most {N})", (messages.MOST_OPEN,)),
     (f"the oldest first (at most {N})", (trust.MOST_SUCCESSIONS,)),
+    (f"a `version`, at most {N}", (trust.LATEST_VERSION,)),
+    (f"the intermediates (PEM, at most {N})", (trust.MOST_ISSUERS,)),
     (f"At most {N} commands are delivered", (lane.IN_FLIGHT,)),
     (f"every open WebSocket again each {N} seconds", (admission.RECHECK,)),
     (f"answers a WebSocket PING within {N} seconds", (relay.ALIVE_WITHIN,)),
