@@ -4,6 +4,7 @@
 
     audit.log            the newest lines
     audit.log.000001     older ones, the oldest file first; the chain goes on from file to file
+    audit.roots          the signed roots, also of lines that are not kept any more, one a line
     audit.lock           held while lines are written: the daemon and the command line both write
 
 What was appended is on the disk before what it tells of goes on.
@@ -20,7 +21,9 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from gateway.audit import lines as auditlines
+from gateway.audit import roots
 from gateway.audit.lines import Act, End, Verdict
+from gateway.audit.roots import Root
 from gateway.kit import files
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError, Remedy
@@ -29,6 +32,8 @@ SEGMENT: Final = 16 * 1024 * 1024
 """Bytes after which a new file is begun."""
 KEPT: Final = 20
 """Older files that are kept; the oldest goes when there are more."""
+ROOTS_KEPT: Final = 4000
+"""Roots that are kept beside the log."""
 TAIL: Final = 64 * 1024
 """Bytes at a file's end that are looked at first for its last lines."""
 
@@ -60,20 +65,60 @@ class AuditLog:
     def __init__(self, state: Path, *, clock: Clock, segment: int = SEGMENT) -> None:
         self._path = state / "audit.log"
         self._lock = state / "audit.lock"
+        self._roots = state / "audit.roots"
         self._clock = clock
         self._segment = segment
 
     def append(self, acts: Sequence[Act]) -> None:
         """Write acts, all or none; they are on the disk when this returns. Raises AuditNotWrittenError."""
+        with self._written(), self._held(fcntl.LOCK_EX):
+            self._rotate_if_full()
+            self._append(acts)
+
+    def end(self) -> End:
+        """Return where the chain stands; a torn end is told of first. Raises AuditNotWrittenError."""
+        with self._written(), self._held(fcntl.LOCK_EX):
+            size = self._path.stat().st_size if self._path.exists() else 0
+            end = self._end_of(self._path, size) if size else self._end_of_older()
+            if end.whole:
+                return end
+            self._append([])
+            return self._end_of(self._path, self._path.stat().st_size)
+
+    def seal(self, root: Root) -> None:
+        """Write a root into the log and beside it. Raises AuditNotWrittenError."""
+        with self._written(), self._held(fcntl.LOCK_EX):
+            self._rotate_if_full()
+            self._append([roots.act(root)])
+            kept = [*self._beside(), root][-ROOTS_KEPT:]
+            files.write_whole(self._roots, b"".join(roots.written(one) + b"\n" for one in kept))
+
+    def roots(self) -> list[Root]:
+        """Return the roots that are kept beside the log, the oldest first. Raises AuditUnreadableError."""
         try:
-            with self._held(fcntl.LOCK_EX):
-                self._rotate_if_full()
-                self._append(acts)
+            return self._beside()
         except OSError as fault:
-            raise AuditNotWrittenError(
-                f"the appliance's audit log cannot be written ({fault.strerror}): nothing is done that is not in it; "
-                "make room on its disk, or see what is wrong with it",
-            ) from fault
+            raise AuditUnreadableError(f"the roots {self._roots} cannot be read: {fault.strerror}") from fault
+
+    def closed(self) -> int:
+        """Return the number of the file that was closed last, or 0. Raises AuditUnreadableError."""
+        try:
+            older = self._older()
+        except OSError as fault:
+            raise AuditUnreadableError(f"the audit log {self._path} cannot be read: {fault.strerror}") from fault
+        return int(older[-1].suffix[1:]) if older else 0
+
+    def sizes(self) -> list[tuple[Path, int, int]]:
+        """Return the files, the oldest first, with their inodes and how much of each is there for good.
+
+        Raises AuditUnreadableError.
+        """
+        try:
+            with self._held(fcntl.LOCK_SH):
+                found = [(path, path.stat()) for path in self._segments()]
+        except OSError as fault:
+            raise AuditUnreadableError(f"the audit log {self._path} cannot be read: {fault.strerror}") from fault
+        return [(path, one.st_ino, one.st_size) for path, one in found]
 
     def lines(self) -> Iterator[tuple[str, bytes]]:
         """Yield each line that is there now with where it stands, without its end. Raises AuditUnreadableError."""
@@ -129,10 +174,29 @@ class AuditLog:
 
     def _end_of_older(self) -> End:
         older = self._older()
-        if not older:
-            return End()
-        with FileIO(older[-1]) as file:
-            return _end(file, file.seek(0, os.SEEK_END))
+        return self._end_of(older[-1], older[-1].stat().st_size) if older else End()
+
+    @staticmethod
+    def _end_of(path: Path, size: int) -> End:
+        with FileIO(path) as file:
+            return _end(file, size)
+
+    def _beside(self) -> list[Root]:
+        try:
+            content = self._roots.read_bytes()
+        except FileNotFoundError:
+            return []
+        return [root for line in content.splitlines() if (root := roots.read(line)) is not None]
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as fault:
+            raise AuditNotWrittenError(
+                f"the appliance's audit log cannot be written ({fault.strerror}): nothing is done that is not in it; "
+                "make room on its disk, or see what is wrong with it",
+            ) from fault
 
     @contextmanager
     def _held(self, how: int) -> Iterator[None]:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import structlog
 
-from gateway.appliance import hardware, outward, pairing, streams
+from gateway.appliance import forwarding, hardware, outward, pairing, streams
 from gateway.appliance.audit import AuditLog
 from gateway.appliance.datalinks import DataLinks
 from gateway.appliance.greeting import Greeter, Self
@@ -16,6 +16,7 @@ from gateway.appliance.identity import Identity, NotPairedError, Paired
 from gateway.appliance.lately import Diary
 from gateway.appliance.link import Link
 from gateway.appliance.lockdown import Lockdown
+from gateway.appliance.notary import Notary
 from gateway.appliance.outward import FirstRoads
 from gateway.appliance.policy.gate import Gate
 from gateway.appliance.recovering import Recovery
@@ -57,7 +58,9 @@ async def run(settings: ApplianceSettings) -> None:
             Journal.open(state / "journal.db", clock=clock, reserve=RESERVE) as journal,
             outward.opened(settings, paired.console, trust=identity.trust()) as roads,
         ):
-            append = AuditLog(state, clock=clock).append
+            audit = AuditLog(state, clock=clock)
+            append = audit.append
+            notary = Notary(audit, lambda: (str(identity.member().gateway_id), identity.device()), clock=clock)
             gate = Gate(state, journal, gateway=paired.gateway_id, append=append, clock=clock)
             diary = Diary(state, clock)
             itself, turnover = Self(uuid4(), _hardware(identity)), Turnover()
@@ -72,6 +75,7 @@ async def run(settings: ApplianceSettings) -> None:
 
                     def welcomed(welcome: Welcome, *, asked: float) -> None:
                         service.welcomed(welcome, asked=asked)
+                        notary.time.heard(welcome.server_time, asked=asked)
                         diary.welcomed(welcome.server_time)
 
                     executor = Executor(journal, gate.guarding(handlers(tools)), clock=clock)
@@ -98,12 +102,19 @@ async def run(settings: ApplianceSettings) -> None:
                     ):
                         await asyncio.Event().wait()
 
-            async with supervise.running(
-                work=Lockdown(state).keep(work, clock=clock), gate=gate.run(), compaction=_compact(journal, clock)
-            ):
-                log.info("appliance ready", gateway=paired.gateway_name, state=str(state))
-                await supervise.until_asked_to_stop()
-                log.info("appliance stopping; commands go on at the next start")
+            try:
+                async with supervise.running(
+                    work=Lockdown(state).keep(work, clock=clock),
+                    gate=gate.run(),
+                    compaction=_compact(journal, clock),
+                    notary=notary.run(),
+                    **forwarding.parts(settings, audit, clock=clock),
+                ):
+                    log.info("appliance ready", gateway=paired.gateway_name, state=str(state))
+                    await supervise.until_asked_to_stop()
+                    log.info("appliance stopping; commands go on at the next start")
+            finally:
+                await notary.stop()
 
 
 async def _once_welcomed(executor: Executor, link: Link, journal: Journal, clock: Clock) -> None:

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gateway.audit import syslog
 
 
 class ApplianceSettings(BaseSettings):
@@ -56,6 +58,27 @@ class ApplianceSettings(BaseSettings):
     data_sessions: int = Field(
         default=1, ge=1, le=4, description="connections to the console that carry streams to targets, beside the first"
     )
+    audit_syslog: str | None = Field(
+        default=None,
+        description="collector that gets each line of the audit log as syslog (RFC 5424), udp://HOST:PORT, "
+        "tcp://HOST:PORT (octet counting) or tls://HOST:PORT; ports 514, 601 and 6514 when left out",
+    )
+    audit_syslog_trust: Path | None = Field(
+        default=None,
+        description="PEM file of the authority of a collector that is called with tls://, if the system does not "
+        "know it",
+    )
+    audit_file: Path | None = Field(
+        default=None,
+        description="file that each line of the audit log is also appended to; on another disk it outlives this one",
+    )
+
+    @field_validator("audit_syslog")
+    @classmethod
+    def _can_be_called(cls, value: str | None) -> str | None:
+        if value is not None:
+            syslog.address(value)
+        return value
 
 
 class Caller(BaseSettings):

@@ -10,13 +10,13 @@ as it stands; the line after it says so, with its hash.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from gateway.kit.logs import without_secrets
 
-Outcome = Literal["began", "ok", "refused", "failed"]
+Outcome = Literal["began", "ok", "ended", "refused", "failed"]
 Fact = str | int | float | None
 
 NOTHING_BEFORE: Final = "0" * 64
@@ -60,10 +60,15 @@ class Verdict:
     entries: int
     first: int
     last: int
+    """The number of the last line that holds."""
     head: str
     torn: int
     broken: str | None
     """Where the chain is broken, or None."""
+    until: str = ""
+    """When the last line that holds was written, by its own word."""
+    unproven: int = 0
+    """Lines from the broken one on."""
 
 
 def digest(line: bytes) -> str:
@@ -93,27 +98,39 @@ def chained(end: End, acts: Iterable[Act], *, at: str) -> bytes:
     return bytes(content)
 
 
-def verify(lines: Iterable[tuple[str, bytes]]) -> Verdict:
-    """Follow the chain through lines, each given with where it stands. The first may follow on older, lost ones."""
+def verify(
+    lines: Iterable[tuple[str, bytes]], *, seen: Callable[[Entry, str], None] = lambda _entry, _hash: None
+) -> Verdict:
+    """Follow the chain through lines, each given with where it stands. The first may follow on older, lost ones.
+
+    `seen` is called with each line that holds, and its hash.
+    """
     end: End | None = None
     entries = first = torn = 0
-    for where, line in lines:
+    until = ""
+    left = iter(lines)
+
+    def verdict(broken: str | None) -> Verdict:
+        last = end or End()
+        unproven = 0 if broken is None else 1 + sum(1 for _ in left)
+        return Verdict(entries, first, last.number, last.head, torn, broken, until, unproven)
+
+    for where, line in left:
         entry = parsed(line)
         entries += 1
         if entry is None:
             torn += 1
             if end is not None and not end.whole:
-                return Verdict(entries, first, end.number, end.head, torn, f"{where}: two lines in a row are damaged")
+                return verdict(f"{where}: two lines in a row are damaged")
             end = End(end.number if end else 0, digest(line), whole=False)
             continue
         fault = _fault(entry, end)
         if fault is not None:
-            last = end or End()
-            return Verdict(entries, first, last.number, last.head, torn, f"{where}: {fault}")
-        first = first or entry.number
+            return verdict(f"{where}: {fault}")
+        first, until = first or entry.number, entry.at
         end = End(entry.number, digest(line))
-    last = end or End()
-    return Verdict(entries, first, last.number, last.head, torn, None)
+        seen(entry, end.head)
+    return verdict(None)
 
 
 def _fault(entry: Entry, end: End | None) -> str | None:
