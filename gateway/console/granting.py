@@ -45,13 +45,14 @@ def joined(papers: Papers) -> Joined:
 
 
 async def next_certificate(
-    rows: Within, issuer: Issuer, gateway: UUID, *, papers: Papers, question: Question, now: datetime
+    rows: Within, issuer: Issuer, gateway: UUID, *, papers: Papers, request: str, proved: bool, now: datetime
 ) -> Granted:
-    """Give the gateway its next certificate. Raises RequestRefusedError."""
-    number = max(papers.join_number, question.join_number) + 1
-    # A proof that was waived cannot be asked for again when the answer is lost.
-    before = None if papers.join_waived else papers.join_key
-    return await _given(rows, issuer, gateway, request=question.request, number=number, before=before, now=now)
+    """Give the gateway its next certificate. Raises RequestRefusedError.
+
+    A proof that was waived, and not `proved`, cannot be asked for again when the answer is lost.
+    """
+    number, before = papers.join_number + 1, papers.join_key if proved else None
+    return await _given(rows, issuer, gateway, request=request, number=number, before=before, now=now)
 
 
 async def same_answer(

@@ -109,10 +109,10 @@ class Recovery:
         refusal = refusal_of(gateway.standing)
         if refusal is not None:
             return refusal
-        proof = JoinProof(finish.join_number, finish.join_proof, message, joinstate.digest(finish.request))
-        papers = await store.papers(rows, gateway.id)
-        anew = standing.join(granting.joined(papers), proof) is Join.NEXT
-        if anew and not papers.join_waived and (count := await self._over_budget(rows, gateway.id, now)):
+        request = joinstate.digest(finish.request)
+        proof = JoinProof(finish.join_number, finish.join_proof, message, request, by_device=True)
+        verdict = standing.join(granting.joined(await store.papers(rows, gateway.id)), proof)
+        if verdict is Join.NEXT and (count := await self._over_budget(rows, gateway.id, now)):
             condition = conditions.recovery_needs_approval(gateway.name, count, now=now)
             await alarms.tell(rows, gateway, condition, now=now)
             return RecoveryNeedsApprovalError(
@@ -123,7 +123,7 @@ class Recovery:
         answer = await renewal.judged(
             rows, self._issuer, gateway, question=question, proof=proof, address=address, now=now
         )
-        if anew and isinstance(answer, Granted):
+        if verdict in {Join.NEXT, Join.WAIVED} and isinstance(answer, Granted):
             await store.add_recovery(rows, gateway.id, address=address, now=now)
         return answer
 

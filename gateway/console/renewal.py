@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from gateway.console import alarms, conditions, granting, standing
+from gateway.console.admission import refuse_unless_as_let_in
 from gateway.console.granting import Issuer, Question
 from gateway.console.limits import Buckets
 from gateway.console.records import Gateway
@@ -46,7 +47,8 @@ class Renewal:
     async def renewed(self, gateway: Gateway, renew: Renew, *, address: str) -> Granted:
         """Give a gateway that is connected its next certificate, or the last once more.
 
-        Raises TooOftenError, RequestRefusedError, JoinRefusedError, or ClonedError after it was shut out.
+        Raises TooOftenError, RequestRefusedError, SessionRefusedError, JoinRefusedError, or, after it was shut out,
+        ClonedError.
         """
         self._asked.take(str(gateway.id), now=self._clock.monotonic())
         proof = JoinProof(
@@ -58,9 +60,8 @@ class Renewal:
         now = self._clock.now()
         async with self._store.writing(Scope(gateway.tenant)) as rows:
             known = await gateways.held(rows, gateway.id)
-            if known.device_key != gateway.device_key:
-                # Judged as a fork, whoever still has the old identity could shut the new one out.
-                raise JoinRefusedError("the gateway was paired anew, and this is its identity from before")
+            # Judged as a fork, whoever still has an identity from before could shut the present one out.
+            refuse_unless_as_let_in(gateway, known)
             question = Question(renew.request, renew.join_number)
             answer = await judged(rows, self._issuer, known, question=question, proof=proof, address=address, now=now)
         if isinstance(answer, GatewayError):
@@ -76,13 +77,22 @@ async def judged(
     Raises RequestRefusedError.
     """
     papers = await store.papers(rows, gateway.id)
-    match standing.join(granting.joined(papers), proof):
+    verdict = standing.join(granting.joined(papers), proof)
+    match verdict:
         case Join.SAME_ANSWER:
             return await granting.same_answer(
                 rows, issuer, gateway.id, papers=papers, request=question.request, now=now
             )
-        case Join.NEXT:
-            return await granting.next_certificate(rows, issuer, gateway.id, papers=papers, question=question, now=now)
+        case Join.NEXT | Join.WAIVED:
+            proved = verdict is Join.NEXT
+            return await granting.next_certificate(
+                rows, issuer, gateway.id, papers=papers, request=question.request, proved=proved, now=now
+            )
+        case Join.RECOVER:
+            return JoinRefusedError(
+                "this is not the last join state, and what a person has said about it is for who shows the device key: "
+                "the appliance recovers with that once its certificate is over"
+            )
         case Join.FORKED:
             how = f"join state {question.join_number} was used a second time, from {address}"
             await alarms.quarantine(rows, gateway, how, now=now)

@@ -12,6 +12,7 @@
 
     a join proof      request answered last, proof as then              the same answer
                       number and proof are the current ones             the next certificate
+                      anything else, and a person has waived it once    the next one to who shows the device key
                       number was used already, by another request       fork: there are two of it
                       number is the current one, the proof is not       refused, and told
                       number was never given out                        refused: the console is older than the gateway
@@ -78,6 +79,8 @@ class Join(StrEnum):
 
     SAME_ANSWER = "same-answer"
     NEXT = "next"
+    WAIVED = "waived"
+    RECOVER = "recover"
     FORKED = "forked"
     WRONG = "wrong"
     AHEAD = "ahead"
@@ -97,20 +100,30 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class JoinProof:
-    """What an appliance shows; whoever sends it has shown already that it holds a key of the gateway."""
+    """What an appliance shows; whoever sends it has shown already that it holds a key of the gateway.
+
+    `by_device`: that was the device key, not only the TLS key of its certificate.
+    """
 
     number: int
     proof: str
     message: bytes
     request: bytes
+    by_device: bool = False
 
 
 def join(known: Joined, shown: JoinProof) -> Join:
     """Judge a join proof."""
     if _is_the_last_again(known, shown):
         return Join.SAME_ANSWER
-    if known.waived:
-        return Join.NEXT
+    verdict = _judged(known, shown)
+    if known.waived and verdict is not Join.NEXT:
+        # The person's word was for the gateway. A TLS key alone may be the thief's whom it was said about.
+        return Join.WAIVED if shown.by_device else Join.RECOVER
+    return verdict
+
+
+def _judged(known: Joined, shown: JoinProof) -> Join:
     if shown.number > known.number:
         return Join.AHEAD
     if shown.number == known.number:
@@ -122,10 +135,10 @@ def join(known: Joined, shown: JoinProof) -> Join:
 
 
 def _is_the_last_again(known: Joined, shown: JoinProof) -> bool:
-    if shown.request != known.request or shown.number >= known.number:
+    if shown.request != known.request:
         return False
     # Without a key before, the last was given without a proof: a person had waived it.
-    return known.key_before is None or _proves(known.key_before, shown)
+    return known.key_before is None or (shown.number < known.number and _proves(known.key_before, shown))
 
 
 def _proves(key: bytes | None, shown: JoinProof) -> bool:

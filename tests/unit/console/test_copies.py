@@ -5,16 +5,19 @@ from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import SecretStr
 
 from gateway.console.relay import REFUSED, REPLACED
 from gateway.contract.events import CommandBegan, CommandEnded, CommandOutcome
-from gateway.contract.identity import Hardware
+from gateway.contract.identity import Hardware, RenewalRefused
 from gateway.contract.messages import Deliver, Hello
-from gateway.identity import keys
+from gateway.identity import devicekeys, keys
+from gateway.identity.authority import certificate_request
 from tests.fakes.console import Console, Line, cluster, paired_appliance
 from tests.fakes.targets import data_of, reach, tunnel
-from tests.unit.console.copies import IDENTITY, conditions, copied, gateway, holding, join_of, lost, recover, renewed
+from tests.unit.console.copies import IDENTITY, conditions, copied, gateway, join_of, lost, recover, renewal, renewed
 from tests.unit.console.reaching import cut, entries, reachable
+from tests.unit.console.test_console_recovery import came_back
 from tests.unit.console.test_relay import closed, show, show_command
 from tests.unit.console.test_revocation import rule
 
@@ -72,15 +75,38 @@ async def test_a_quarantine_ends_when_a_person_says_that_one_is_left(console: Co
     assert (await gateway(console))["standing"] == "quarantined"
 
     shown = await rule(console, "release")
-    key = keys.new_key()
     async with appliance.connected(protocol=IDENTITY) as line:
-        # Its join state was used by the other; it is taken at the person's word, once.
-        back = holding(appliance, await renewed(line, join_of(appliance), key), key)
+        await line.settle()
+    # Its join state was used by the other; it is taken at the person's word, once, with the device key.
+    back = await came_back(appliance)
     async with back.connected(protocol=IDENTITY) as line:
         await renewed(line, join_of(back), keys.new_key())
 
     assert (shown["standing"], shown["conditions"]) == ("active", [])
     assert [one["facts"]["before"] for one in await entries(console, "?action=gateway.release")] == ["quarantined"]
+
+
+@pytest.mark.attack(6)
+async def test_what_a_person_says_for_the_right_one_does_nothing_for_a_thief_of_its_tls_key(console: Console) -> None:
+    appliance = await paired_appliance(console)
+    thief = replace(copied(appliance), device=devicekeys.new())
+    guessed = join_of(appliance).model_copy(update={"ticket": SecretStr("0" * 64)})
+    for status in (200, 403):
+        assert (await recover(console, lost(appliance))).status == status
+    await rule(console, "release")
+
+    async with thief.connected(protocol=IDENTITY) as line:
+        await line.say(renewal(guessed, certificate_request(keys.new_key())))
+        assert (await line.hear(RenewalRefused)).problem.code == "gateway.join_refused"
+    async with appliance.connected(protocol=IDENTITY) as line:
+        # The right one may ask the same way first: nobody is shut out for it, and its next certificate is for later.
+        await line.say(renewal(join_of(appliance), certificate_request(keys.new_key())))
+        assert (await line.hear(RenewalRefused)).problem.code == "gateway.join_refused"
+    assert (await recover(console, lost(thief))).body["code"] == "recovery.proof_wrong"
+
+    assert join_of(await came_back(appliance)).number == 3
+    assert (await gateway(console))["standing"] == "active"
+    assert await conditions(console) == []
 
 
 @pytest.mark.attack(7)

@@ -13,7 +13,7 @@ from gateway.console.errors import GatewayUnknownError
 from gateway.console.granting import Issuer
 from gateway.console.policies import Policies
 from gateway.console.records import Gateway, Standing
-from gateway.console.renewal import JoinRefusedError, Renewal
+from gateway.console.renewal import Renewal
 from gateway.console.store import gateways
 from gateway.console.store.database import Store
 from gateway.contract.events import Event, StepBegan
@@ -152,7 +152,7 @@ async def test_a_session_of_the_old_identity_cannot_shut_the_new_one_out_by_aski
         await paired_anew(console)
         issuer = Issuer(authority, (console.settings.state / "join.secret").read_bytes())
         asked = renewal(join_of(old), certificate_request(keys.new_key()))
-        with pytest.raises(JoinRefusedError, match="paired anew"):
+        with pytest.raises(SessionRefusedError, match="paired anew"):
             await Renewal(store, issuer, clock=console.clock).renewed(before, asked, address="somewhere")
         async with store.reading(await console.scope()) as rows:
             assert (await gateways.named(rows, "dc1")).standing is Standing.ACTIVE

@@ -73,15 +73,29 @@ def test_a_join_proof_is_taken_once(shown: JoinProof, verdict: Join) -> None:
     assert standing.join(KNOWN, shown) is verdict
 
 
-@pytest.mark.parametrize("shown", [proof(3, b"x"), proof(5, b"x"), proof(9, b"x")])
-def test_a_join_proof_that_was_waived_is_not_asked_for(shown: JoinProof) -> None:
-    assert standing.join(replace(KNOWN, waived=True), shown) is Join.NEXT
+WRONG = [proof(3, b"x"), proof(5, b"x"), proof(9, b"x")]
+
+
+@pytest.mark.parametrize("shown", WRONG)
+def test_a_join_proof_that_was_waived_is_not_asked_for_of_who_shows_the_device_key(shown: JoinProof) -> None:
+    assert standing.join(replace(KNOWN, waived=True), replace(shown, by_device=True)) is Join.WAIVED
+
+
+@pytest.mark.attack(6)
+@pytest.mark.parametrize("shown", WRONG)
+def test_a_join_proof_that_was_waived_is_not_waived_for_who_has_a_tls_key_alone(shown: JoinProof) -> None:
+    assert standing.join(replace(KNOWN, waived=True), shown) is Join.RECOVER
+
+
+def test_a_proof_that_holds_is_taken_as_one_also_where_none_is_asked_for() -> None:
+    assert standing.join(replace(KNOWN, waived=True), proof(5, KEY)) is Join.NEXT
 
 
 def test_the_answer_that_was_given_without_a_proof_is_given_again_for_the_same_request() -> None:
     after = replace(KNOWN, number=10, key_before=None)
 
     assert standing.join(after, proof(3, b"x", REQUEST)) is Join.SAME_ANSWER
+    assert standing.join(after, proof(12, b"x", REQUEST)) is Join.SAME_ANSWER
     assert standing.join(after, proof(3, b"x", OTHER)) is Join.FORKED
 
 
