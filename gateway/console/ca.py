@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from cryptography import x509
+
 from gateway.console import keyring
+from gateway.console.custody import CERTIFICATE
 from gateway.console.keyring import ConsoleNotThereError
 from gateway.console.settings import ConsoleSettings
 from gateway.console.store import trusting
@@ -34,16 +37,28 @@ class Step(StrEnum):
 
     INTERMEDIATE = "intermediate"
     ROOT = "root"
+    """Make the next root and make it known."""
+    SWITCH = "switch"
+    """Make it the current one."""
     RETIRE = "retire"
+    """Take the former one no more."""
+
+
+TURNS = {Step.ROOT: Phase.STEADY, Step.SWITCH: Phase.HANDED_ON, Step.RETIRE: Phase.SETTLING}
+"""In which phase each step has its place; the intermediate's is always."""
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """How the authority stands, and who would be left behind by the next step."""
+    """How the authority stands, and who would be left behind by the next step, or was by the last.
+
+    `own` is the certificate that the console shows; None where it has not started yet.
+    """
 
     authority: Authority
     gateways: list[Trusting]
     behind: list[Trusting]
+    own: x509.Certificate | None = None
 
     @property
     def by_version(self) -> dict[int, int]:
@@ -64,7 +79,7 @@ async def situation(settings: ConsoleSettings, *, now: datetime) -> Situation:
             authority.state, trust_version=one.trust_version, certificate_until=one.certificate_until, now=now
         )
     ]
-    return Situation(authority, known, behind)
+    return Situation(authority, known, behind, await asyncio.to_thread(_own, settings))
 
 
 async def rotate(settings: ConsoleSettings, step: Step, *, even_so: bool, now: datetime) -> Situation:
@@ -73,11 +88,11 @@ async def rotate(settings: ConsoleSettings, step: Step, *, even_so: bool, now: d
     Raises GatewaysLeftBehindError, RotationOutOfTurnError, RootKeyAwayError, and what `situation` does.
     """
     found = await situation(settings, now=now)
-    expected = _expected(found.authority.state.phase, step)
-    if step is not Step.INTERMEDIATE:
-        rotation.expect(found.authority.state, expected)
+    if step in TURNS:
+        rotation.expect(found.authority.state, TURNS[step])
+    if step in {Step.SWITCH, Step.RETIRE}:
         _refuse_leaving_behind(found, even_so=even_so)
-    await asyncio.to_thread(_take, found.authority, step, expected, now)
+    await asyncio.to_thread(_take, found.authority, step, now)
     return await situation(settings, now=now)
 
 
@@ -89,17 +104,29 @@ def next_step(found: Situation, *, now: datetime) -> str:
             f"the intermediate begins at {begins:%Y-%m-%d %H:%M}, later than this machine's clock says, and signs "
             "nothing for gateways until then: set the clock right, or, if it is right, make a new one: rotate."
         )
-    waiting = f" {len(found.behind)} have not: {_names(found.behind)}." if found.behind else " All have."
+    waiting = f" {_counted(found.behind)} not: {_names(found.behind)}." if found.behind else " All have."
     match found.authority.state.phase:
         case Phase.HANDED_ON:
-            return f"once the gateways know the next root, make it the current one: rotate --root.{waiting}"
+            return f"once the gateways know the next root, make it the current one: rotate --switch.{waiting}"
         case Phase.SETTLING:
             return f"once the gateways have certificates below the new root, end this: rotate --retire.{waiting}"
         case Phase.STEADY:
-            ends = found.authority.chain[0].not_valid_after_utc
-            if ends - now < ROOT_ENDS_SOON:
-                return f"the root ends at {ends:%Y-%m-%d}: begin to bring in the next one, with rotate --root."
-            return "nothing."
+            return _when_steady(found.authority.chain[0].not_valid_after_utc, now=now) + _missed(found)
+
+
+def _when_steady(ends: datetime, *, now: datetime) -> str:
+    if ends - now < ROOT_ENDS_SOON:
+        return f"the root ends at {ends:%Y-%m-%d}: begin to bring in the next one, with rotate --root."
+    return "nothing."
+
+
+def _missed(found: Situation) -> str:
+    if not found.behind:
+        return ""
+    return (
+        f" {_counted(found.behind)} missed the last rotation: {_names(found.behind)}. Who is off comes back by itself, "
+        "by recovery; one that is on and stays away is paired anew: pcg gateway repair-token."
+    )
 
 
 def _opened(settings: ConsoleSettings, now: datetime) -> Authority:
@@ -112,31 +139,36 @@ def _opened(settings: ConsoleSettings, now: datetime) -> Authority:
     return Authority.open(directory, now=now)
 
 
-def _expected(phase: Phase, step: Step) -> Phase:
-    if step is Step.RETIRE:
-        return Phase.SETTLING
-    return Phase.HANDED_ON if phase is Phase.HANDED_ON else Phase.STEADY
+def _own(settings: ConsoleSettings) -> x509.Certificate | None:
+    try:
+        return x509.load_pem_x509_certificates((settings.state / CERTIFICATE).read_bytes())[0]
+    except (OSError, ValueError):
+        return None
 
 
-def _take(authority: Authority, step: Step, phase: Phase, now: datetime) -> None:
-    match step, phase:
-        case Step.INTERMEDIATE, _:
+def _take(authority: Authority, step: Step, now: datetime) -> None:
+    match step:
+        case Step.INTERMEDIATE:
             authority.renew_intermediate(now=now)
-        case Step.ROOT, Phase.STEADY:
+        case Step.ROOT:
             authority.hand_on(now=now)
-        case Step.ROOT, _:
+        case Step.SWITCH:
             authority.promote(now=now)
-        case Step.RETIRE, _:
+        case Step.RETIRE:
             authority.retire()
 
 
 def _refuse_leaving_behind(found: Situation, *, even_so: bool) -> None:
     if found.behind and not even_so:
         raise GatewaysLeftBehindError(
-            f"{len(found.behind)} gateways have not heard of what this needs: {_names(found.behind)}; wait until they "
-            "have connected, or say --yes: they will have to come back by recovery",
+            f"{_counted(found.behind)} not heard of what this needs: {_names(found.behind)}; wait until all have "
+            "connected, or say --yes: whoever is left behind has to come back by recovery",
             gateways=len(found.behind),
         )
+
+
+def _counted(gateways: list[Trusting]) -> str:
+    return "1 gateway has" if len(gateways) == 1 else f"{len(gateways)} gateways have"
 
 
 def _names(gateways: list[Trusting]) -> str:

@@ -2,29 +2,33 @@
 
 import asyncio
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gateway.console import ca, daemon, keyring, settings
+from gateway.console import ca, castatus, daemon, keyring, settings
 from gateway.console.ca import Situation, Step
 from gateway.console.settings import ConsoleSettings
-from gateway.identity.certificates import spki_pin
-from gateway.identity.rotation import Phase
-from gateway.kit import logs, loops
+from gateway.kit import logs, loops, moments
 from gateway.kit.clock import SystemClock
 
-app = typer.Typer(help="Run the console.", no_args_is_help=True)
+app = typer.Typer(help="Run the console; its API keys (key) and its certificate authority (ca).", no_args_is_help=True)
 key_app = typer.Typer(help="API keys, in the database of the console on this machine.", no_args_is_help=True)
 ca_app = typer.Typer(help="The certificate authority of the console on this machine.", no_args_is_help=True)
 app.add_typer(key_app, name="key")
 app.add_typer(ca_app, name="ca")
 
 
-@app.callback()
-def _console() -> None:
-    """Run the console."""
+class Output(StrEnum):
+    """For whom something is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="a table for people, or json for programs")]
 
 
 def _help(name: str) -> str:
@@ -75,7 +79,7 @@ def create_key(
 def list_keys(*, state: State = None) -> None:
     """List the API keys, without their secrets."""
     found = asyncio.run(keyring.every(_settings(state), now=SystemClock().now()))
-    typer.echo(f"{'ID':16}  {'MADE':16}  {'LAST USED':16}  {'STATE':7}  NAME")
+    typer.echo(f"{'ID':16}  {'MADE':20}  {'LAST USED':20}  {'STATE':7}  NAME")
     for key in found:
         valid = "revoked" if key.revoked_at else "valid"
         typer.echo(f"{key.id:16}  {_minute(key.created_at)}  {_minute(key.last_used_at)}  {valid:7}  {key.name}")
@@ -91,46 +95,41 @@ def revoke_key(
 
 
 @ca_app.command("status")
-def show_authority(*, state: State = None) -> None:
-    """Show the roots, who trusts which, and what to do next."""
+def show_authority(*, state: State = None, output: OutputOption = Output.TABLE) -> None:
+    """Show the console's certificates, which gateways trust which root, and what to do next."""
     now = SystemClock().now()
-    _show(asyncio.run(ca.situation(_settings(state), now=now)), now)
+    _show(asyncio.run(ca.situation(_settings(state), now=now)), now, output)
 
 
 @ca_app.command("rotate")
 def rotate(
     *,
-    root: Annotated[
-        bool, typer.Option("--root", help="first make the next root known; the second time make it the current one")
+    root: Annotated[bool, typer.Option("--root", help="step 1: make the next root, and make it known")] = False,
+    switch: Annotated[
+        bool, typer.Option("--switch", help="step 2: make it the current one; the former one's key is destroyed")
     ] = False,
-    retire: Annotated[bool, typer.Option("--retire", help="last: take the former root no more")] = False,
+    retire: Annotated[bool, typer.Option("--retire", help="step 3: take the former root no more")] = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="even if gateways are left behind, which come back by recovery")
     ] = False,
     state: State = None,
+    output: OutputOption = Output.TABLE,
 ) -> None:
-    """Sign with a new intermediate from now on; or, step by step, with a new root. The console may run meanwhile."""
-    if root and retire:
-        raise typer.BadParameter("--root and --retire are two steps: take one at a time")
-    step = Step.ROOT if root else Step.RETIRE if retire else Step.INTERMEDIATE
+    """Sign with a new intermediate from now on; or, in three steps, with a new root. The console may run meanwhile."""
+    chosen = [step for step, is_it in ((Step.ROOT, root), (Step.SWITCH, switch), (Step.RETIRE, retire)) if is_it]
+    if len(chosen) > 1:
+        raise typer.BadParameter("--root, --switch and --retire are three steps: take one at a time")
+    (step,) = chosen or [Step.INTERMEDIATE]
     now = SystemClock().now()
-    _show(asyncio.run(ca.rotate(_settings(state), step, even_so=yes, now=now)), now)
+    _show(asyncio.run(ca.rotate(_settings(state), step, even_so=yes, now=now)), now, output)
 
 
-def _show(found: Situation, now: datetime) -> None:
-    phase = found.authority.state.phase
-    roots = ["current root", "next root" if phase is Phase.HANDED_ON else "former root"]
-    *tops, intermediate = found.authority.chain
-    typer.echo(f"{'':12}  {'UNTIL':16}  PIN")
-    for what, one in [*zip(roots, tops, strict=False), ("intermediate", intermediate)]:
-        typer.echo(f"{what:12}  {_minute(one.not_valid_after_utc)}  sha256:{spki_pin(one).hex()}")
-    if not found.authority.has_root_key:
-        typer.echo("The current root's key is not in its place; it is needed to rotate.")
-    typer.echo(f"\nPhase: {phase.value}. Trust bundle: version {found.authority.trust.version}.")
-    for version, gateways in found.by_version.items():
-        which = f"version {version}" if version else "nobody knows which version"
-        typer.echo(f"  {which} is kept by {gateways} gateway{'' if gateways == 1 else 's'}")
-    typer.echo(f"Next: {ca.next_step(found, now=now)}")
+def _show(found: Situation, now: datetime, output: Output) -> None:
+    shown = castatus.document(found, now=now)
+    if output is Output.JSON:
+        typer.echo(shown.model_dump_json(indent=2, ensure_ascii=True))
+    else:
+        typer.echo("\n".join(castatus.lines(shown)))
 
 
 def _settings(state: Path | None) -> ConsoleSettings:
@@ -138,4 +137,4 @@ def _settings(state: Path | None) -> ConsoleSettings:
 
 
 def _minute(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M}" if moment else f"{'never':16}"
+    return moments.minute(moment) if moment else f"{'never':20}"

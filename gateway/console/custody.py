@@ -31,6 +31,8 @@ from gateway.kit.errors import GatewayError
 
 LOOKED_EVERY = 2.0
 """Seconds until a rotation by another process is noticed."""
+CERTIFICATE = "server.pem"
+"""Of the console itself, in its state directory."""
 
 log = structlog.get_logger(__name__)
 
@@ -147,7 +149,7 @@ class Custody:
 
     @property
     def _certificate(self) -> Path:
-        return self._settings.state / "server.pem"
+        return self._settings.state / CERTIFICATE
 
     @property
     def _key(self) -> Path:

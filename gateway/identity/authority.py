@@ -231,7 +231,7 @@ class Authority:
     def _refuse_ended(self, certificate: x509.Certificate, now: datetime) -> None:
         if certificate.not_valid_after_utc > now:
             return
-        step = "rotate" if self._chain.roots[0].not_valid_after_utc > now else "rotate --root, twice"
+        step = "rotate" if self._chain.roots[0].not_valid_after_utc > now else "rotate --root, then rotate --switch"
         raise AuthorityEndedError(
             f"the authority has ended at {certificate.not_valid_after_utc:%Y-%m-%d}: `pcg console ca {step}` "
             "makes a new one that gateways can follow"

@@ -51,7 +51,7 @@ class State(BaseModel):
     current: str
     other: str | None = Field(default=None, description="the next root when handed on, the former one when settling")
     known_since: int = Field(default=1, description="first version of the bundle that has the newest root in it")
-    promoted_at: AwareDatetime | None = None
+    promoted_at: AwareDatetime | None = Field(default=None, description="when the current root became that")
     intermediates: tuple[str, ...] = Field(
         min_length=1, description="the last one signs; of the others leaves may live"
     )
@@ -95,21 +95,21 @@ def promoted(state: State, intermediate: str, *, now: datetime) -> State:
 def retired(state: State) -> State:
     """Return the state without the former root and all that is below it. Raises RotationOutOfTurnError."""
     expect(state, Phase.SETTLING)
-    changed = {"phase": Phase.STEADY, "other": None, "promoted_at": None, "version": state.version + 1}
+    changed = {"phase": Phase.STEADY, "other": None, "version": state.version + 1}
     return state.model_copy(update=changed)
 
 
 def waits_for(state: State, *, trust_version: int, certificate_until: datetime, now: datetime) -> bool:
-    """Tell whether a gateway would be left behind if the next step were taken now.
+    """Tell whether a gateway would be left behind if the next step were taken now; when steady, whether one was.
 
     `trust_version` is the bundle that it keeps, `certificate_until` when its certificate ends.
     """
-    if state.phase is Phase.STEADY:
-        return False
-    behind = trust_version < state.known_since
+    # Where no root was ever brought in, all have the only one, also who was never asked which bundle it keeps.
+    behind = trust_version < state.known_since and state.known_since > 1
     if state.promoted_at is None:
         return behind
-    # What the former root has signed ends by then; what has ended already needs recovery, whatever is done now.
+    # What the former root has signed ends by then; what has ended already needs recovery, whatever is done now. The
+    # moment stays known after the former root is retired: who comes with such a certificate is not taken any more.
     below_former = now < certificate_until <= state.promoted_at + LEAF_LIFE
     return behind or below_former
 
@@ -120,7 +120,7 @@ def expect(state: State, phase: Phase) -> None:
         return
     ways_out = {
         Phase.STEADY: "no next root was handed on yet: that is the first step, rotate --root",
-        Phase.HANDED_ON: "the next root is handed on already: make it the current one with rotate --root",
+        Phase.HANDED_ON: "the next root is handed on already; make it the current one, with rotate --switch",
         Phase.SETTLING: "the former root is still taken: end that rotation first, with rotate --retire",
     }
     raise RotationOutOfTurnError(f"not now: {ways_out[state.phase]}", phase=state.phase.value)

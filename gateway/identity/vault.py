@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from gateway.identity import certificates, keys
 from gateway.identity.certificates import Signer
-from gateway.identity.rotation import State
+from gateway.identity.rotation import Phase, State
 from gateway.kit import files
 from gateway.kit.errors import GatewayError, Remedy
 
@@ -146,7 +146,7 @@ class Vault:
 
     def sweep(self, state: State) -> None:
         """Remove what the state does not name, and keys that sign nothing any more."""
-        former = state.other if state.promoted_at is not None else None
+        former = state.other if state.phase is Phase.SETTLING else None
         kept = {f"{name}.pem" for name in (*state.roots, *state.intermediates)}
         kept |= {f"{name}.key" for name in (*state.roots, state.intermediate) if name != former}
         for path in self.directory.iterdir():

@@ -141,7 +141,7 @@ async def tells(console: Console, version: int) -> bool:
 async def rotated(console: Console, times: int = 1) -> None:
     """Bring in other roots while nobody is listening, and retire the former ones."""
     for _ in range(times):
-        for step in (Step.ROOT, Step.ROOT, Step.RETIRE):
+        for step in (Step.ROOT, Step.SWITCH, Step.RETIRE):
             await rotate(console.settings, step, even_so=True, now=console.clock.now())
     version = Authority.open(console.settings.state / "authority", now=console.clock.now()).trust.version
     await until(lambda: tells(console, version))

@@ -1,10 +1,12 @@
 """This file is `pcg console ca`: a rotation, step by step, beside a running console and without one."""
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from sqlalchemy import update
 from typer.testing import CliRunner
 
@@ -58,17 +60,54 @@ async def test_a_rotation_waits_for_gateways_and_names_them(console: Console) ->
 
     first = await said(state, "rotate", "--root")
     assert "next root" in first
-    assert "2 have not: dc1, dc2." in first
+    assert "2 gateways have not: dc1, dc2." in first
     with pytest.raises(GatewaysLeftBehindError, match=r"2 gateways .*: dc1, dc2; .*--yes"):
-        await said(state, "rotate", "--root")
+        await said(state, "rotate", "--switch")
 
     await keeps(console, 2)
     assert "All have." in await said(state, "status")
-    assert "former root" in await said(state, "rotate", "--root")
+    assert "former root" in await said(state, "rotate", "--switch")
     with pytest.raises(GatewaysLeftBehindError):  # their certificates are still below the former root
         await said(state, "rotate", "--retire")
     done = await said(state, "rotate", "--retire", "--yes")
     assert "Phase: steady. Trust bundle: version 4." in done
+    assert "2 gateways have missed the last rotation: dc1, dc2." in done, "steady, and yet not all is well"
+
+
+async def test_whom_the_last_rotation_has_left_behind_does_not_hold_up_the_next(console: Console) -> None:
+    await paired_appliance(console, "dc1")
+    for words in (["--root"], ["--switch", "--yes"], ["--retire", "--yes"]):
+        await said(console.settings.state, "rotate", *words)
+    assert "next root" in await said(console.settings.state, "rotate", "--root")
+
+
+async def test_programs_read_how_the_authority_stands(console: Console) -> None:
+    await paired_appliance(console, "dc1")
+    found = json.loads(await said(console.settings.state, "rotate", "--root", "-o", "json"))
+    assert (found["phase"], found["trust_version"]) == ("handed-on", 2)
+    assert [one["what"] for one in found["certificates"]] == ["current root", "next root", "intermediate", "console"]
+    assert [one["name"] for one in found["behind"]] == ["dc1"]
+    assert found["gateways_by_trust_version"] == {"1": 1}
+    again = json.loads(await said(console.settings.state, "status", "--output", "json"))
+    assert again["next"] == found["next"]
+
+
+async def test_the_consoles_own_certificate_is_among_those_whose_end_is_shown(console: Console) -> None:
+    own = x509.load_pem_x509_certificates((console.settings.state / "server.pem").read_bytes())[0]
+    (line,) = [one for one in (await said(console.settings.state, "status")).splitlines() if one.startswith("console ")]
+    assert f"{own.not_valid_after_utc:%Y-%m-%d %H:%M} UTC" in line
+
+
+async def test_each_step_of_a_rotation_has_a_word_of_its_own_and_said_twice_it_is_taken_once(console: Console) -> None:
+    state = console.settings.state
+    await said(state, "rotate", "--root")
+    before = await said(state, "status")
+    with pytest.raises(RotationOutOfTurnError, match=r"handed on already.*--switch"):
+        await said(state, "rotate", "--root", "--yes")
+    assert await said(state, "status") == before
+    await said(state, "rotate", "--switch")
+    with pytest.raises(RotationOutOfTurnError, match="--retire"):
+        await said(state, "rotate", "--switch", "--yes")
 
 
 async def test_a_step_out_of_turn_is_refused_whatever_is_said(console: Console) -> None:
@@ -76,14 +115,14 @@ async def test_a_step_out_of_turn_is_refused_whatever_is_said(console: Console) 
         with pytest.raises(RotationOutOfTurnError, match="rotate --root"):
             await said(console.settings.state, "rotate", *words)
     await said(console.settings.state, "rotate", "--root")
-    await said(console.settings.state, "rotate", "--root")
+    await said(console.settings.state, "rotate", "--switch")
     with pytest.raises(RotationOutOfTurnError, match="--retire"):
         await said(console.settings.state, "rotate", "--root", "--yes")
 
 
 async def test_anybody_may_read_how_the_roots_have_followed_one_another(console: Console) -> None:
     asleep = str((await console.ask("GET", "/api/v1/authority", key="")).body)
-    for step in ("--root", "--root", "--retire", "--root", "--root"):
+    for step in ("--root", "--switch", "--retire", "--root", "--switch"):
         await said(console.settings.state, "rotate", step)
     found = await has_noticed(console, version=6)
     assert len(found.steps) == 2
@@ -134,7 +173,7 @@ async def test_below_a_retired_root_nobody_comes_in_though_the_console_was_not_r
     appliance = await paired_appliance(console, "dc1")
     async with appliance.connected(protocol=3):
         pass
-    for step in ("--root", "--root", "--retire"):
+    for step in ("--root", "--switch", "--retire"):
         await said(state, "rotate", step, "--yes")
     present = await has_noticed(console, version=4)
     pair = (state.parent / "dc1.pem", state.parent / "dc1.key")

@@ -247,9 +247,9 @@ async def test_a_console_whose_root_has_ended_says_what_to_do_and_starts_once_it
     asleep = ports.custody.authority.clients
     ports.clock.ahead = timedelta(days=365 * 11)
     settings = ConsoleSettings(state=ports.directory, hosts=["127.0.0.1"])
-    with pytest.raises(AuthorityEndedError, match="rotate --root, twice"):
+    with pytest.raises(AuthorityEndedError, match="rotate --root, then rotate --switch"):
         Custody(settings, ports.other, clock=ports.clock)
-    with pytest.raises(AuthorityEndedError, match="rotate --root, twice"):
+    with pytest.raises(AuthorityEndedError, match="rotate --root, then rotate --switch"):
         ports.other.renew_intermediate(now=ports.clock.now())
     ports.other.hand_on(now=ports.clock.now())
     ports.other.promote(now=ports.clock.now())

@@ -252,7 +252,17 @@ def test_the_next_step_waits_for_exactly_those_whom_it_would_leave_behind(
     assert not rotation.waits_for(steady, trust_version=version, **times)
     assert rotation.waits_for(handed_on, trust_version=version, **times) == (version < 3)
     lives_below_the_former = now < until <= LEAF_LIFE
-    assert rotation.waits_for(settling, trust_version=version, **times) == (version < 3 or lives_below_the_former)
+    left_behind = version < 3 or lives_below_the_former
+    assert rotation.waits_for(settling, trust_version=version, **times) == left_behind
+    retired = rotation.retired(settling)
+    assert rotation.waits_for(retired, trust_version=version, **times) == left_behind
+
+
+def test_a_second_rotation_keeps_the_key_of_the_root_that_it_hands_on(tmp_path: Path) -> None:
+    ours = Authority.open(tmp_path / "ca", now=NOW)
+    for name in (*ROTATION, "hand on", "intermediate", "promote"):
+        STEPS[name](ours)
+    assert ours.has_root_key
 
 
 def test_lives_are_as_promised_and_nothing_outlives_its_signer(tmp_path: Path) -> None:
