@@ -6,6 +6,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -33,9 +34,20 @@ def factory(kind: Loop) -> Callable[[], asyncio.AbstractEventLoop]:
     made: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     if kind is not Loop.DEFAULT:
         made = import_module("uvloop").new_event_loop
-    if kind is Loop.FAST:
-        made = import_module("aiofastnet").loop_factory(made)
-    return made
+    return _fast(made) if kind is Loop.FAST else made
+
+
+def _fast(made: Callable[[], asyncio.AbstractEventLoop]) -> Callable[[], asyncio.AbstractEventLoop]:
+    library = import_module("aiofastnet")
+    patched: Callable[[], asyncio.AbstractEventLoop] = library.loop_factory(made)
+
+    def whole() -> asyncio.AbstractEventLoop:
+        loop = patched()
+        # What the library puts on a loop leaves this one out, though it has it.
+        setattr(loop, "connect_accepted_socket", partial(library.connect_accepted_socket, loop))  # noqa: B010
+        return loop
+
+    return whole
 
 
 def run(main: Coroutine[Any, Any, Answer], *, kind: Loop | None = None) -> Answer:

@@ -10,21 +10,29 @@ import http
 import random
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from websockets.asyncio.server import ServerConnection, serve
+import structlog
+from websockets.asyncio.server import Server, ServerConnection
 from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
 
 from gateway.tunnel import dataline, handshake
 from gateway.tunnel.calling import CLOSE_LIMIT, OPEN_LIMIT
 from gateway.tunnel.channel import SUBPROTOCOL, Channel
 from gateway.tunnel.dataline import DataEnd
+from gateway.tunnel.door import Door, Lock
 from gateway.tunnel.frames import ProtocolBrokenError
 from gateway.tunnel.handshake import SharedConnection
+from gateway.tunnel.porch import Porch
 from gateway.tunnel.roads import tune
+
+log = structlog.get_logger(__name__)
 
 MOST_WAITING = 200
 MOST_OF_ONE = 8
@@ -137,6 +145,7 @@ async def accepting(
     message_limit: int,
     data: DataEnd | None = None,
     lobby: Lobby | None = None,
+    porch: Porch | None = None,
 ) -> AsyncIterator[int]:
     """Accept channels while the body runs and yield the port (useful when `port` is 0).
 
@@ -146,8 +155,11 @@ async def accepting(
     """
     hall = lobby or Lobby()
 
-    def made(*given: Any, **named: Any) -> _Caller:  # noqa: ANN401 - the library's own
-        caller = _Caller(*given, **named)
+    spoken = [Subprotocol(one) for one in (SUBPROTOCOL, *([handshake.SUBPROTOCOL] if data else []))]
+
+    def made() -> _Caller:
+        protocol = ServerProtocol(subprotocols=spoken, max_size=message_limit)
+        caller = _Caller(protocol, server, ping_interval=None, close_timeout=CLOSE_LIMIT, max_queue=4)
         caller.lobby = hall
         return caller
 
@@ -166,21 +178,44 @@ async def accepting(
         finally:
             await channel.close()
 
-    async with serve(
-        taken,
-        host,
-        port,
-        ssl=tls,
-        ssl_handshake_timeout=HANDSHAKE_LIMIT,
-        subprotocols=[SUBPROTOCOL, *([handshake.SUBPROTOCOL] if data else [])],  # type: ignore[list-item]
-        compression=None,
-        open_timeout=OPEN_LIMIT,
-        close_timeout=CLOSE_LIMIT,
-        ping_interval=None,
-        max_size=message_limit,
-        max_queue=4,
-        server_header=None,
-        process_request=hall.answer,
-        create_connection=made,  # type: ignore[arg-type] # a factory will do
-    ) as server:
-        yield next(iter(server.sockets)).getsockname()[1]
+    async with Door(Lock(tls, HANDSHAKE_LIMIT, CLOSE_LIMIT), porch or Porch(), made) as door:
+        # The library's server keeps account of connections and closes them; of what listens it asks what Door can.
+        begun = cast("Callable[[], Coroutine[Any, Any, asyncio.Server]]", lambda: door.listen(host, port))
+        async with Server(begun, lambda connection: _received(connection, hall, taken)) as server:
+            yield server.sockets[0].getsockname()[1]
+
+
+async def _received(
+    connection: ServerConnection, hall: Lobby, serve: Callable[[ServerConnection], Awaitable[None]]
+) -> None:
+    """Take a caller through its handshake and have it served; it is gone when this returns."""
+    try:
+        if await _is_opened(connection, hall):
+            await _kept(connection, serve)
+        else:
+            connection.transport.abort()
+            await connection.wait_closed()
+    finally:
+        connection.server.handler_tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+
+async def _is_opened(connection: ServerConnection, hall: Lobby) -> bool:
+    try:
+        async with asyncio.timeout(OPEN_LIMIT):
+            await connection.handshake(hall.answer, server_header=None)
+    except Exception as fault:  # noqa: BLE001 - whatever was wrong with what it sent, it is cut
+        log.debug("a caller has not opened a WebSocket", error=str(fault))
+        return False
+    return connection.protocol.state is State.OPEN
+
+
+async def _kept(connection: ServerConnection, serve: Callable[[ServerConnection], Awaitable[None]]) -> None:
+    """Have a WebSocket served. While it is, the server that goes away closes it."""
+    connection.server.all_connections.add(connection)
+    try:
+        async with connection:
+            await serve(connection)
+    except Exception:
+        log.exception("a caller cannot be served")
+    finally:
+        connection.server.all_connections.discard(connection)
