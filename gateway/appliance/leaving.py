@@ -20,7 +20,8 @@ from gateway.appliance.identity import Identity, NotPairedError
 from gateway.appliance.lockdown import Lockdown
 from gateway.appliance.oversight import StateOption, audited, state_of
 from gateway.appliance.settings import ApplianceSettings
-from gateway.contract.messages import MESSAGE_LIMIT, Leaving
+from gateway.contract.messages import MESSAGE_LIMIT
+from gateway.identity import farewell
 from gateway.kit.errors import GatewayError
 from gateway.tunnel.channel import ChannelClosedError
 from gateway.tunnel.dialer import dial
@@ -75,6 +76,7 @@ async def tell(identity: Identity, settings: ApplianceSettings) -> bool:
 
 async def _told(identity: Identity, settings: ApplianceSettings) -> bool:
     known = identity.member()
+    word = await asyncio.to_thread(lambda: farewell.word(known.gateway_id, identity.device()))
     async with outward.opened(settings, known.console, trust=identity.trust()) as roads:
         for attempt in range(2):  # straight, then the other way there may be
             try:
@@ -82,7 +84,7 @@ async def _told(identity: Identity, settings: ApplianceSettings) -> bool:
                     async with dial(
                         known.tunnel, tls=identity.tls(), road=road, message_limit=MESSAGE_LIMIT
                     ) as channel:
-                        await channel.send(Leaving().model_dump_json())
+                        await channel.send(word.model_dump_json())
                         while True:
                             await channel.receive()
             except ChannelClosedError as last:

@@ -6,6 +6,7 @@ from gateway.contract.conditions import Condition
 
 CLONED = "cloned"
 HARDWARE_CHANGED = "hardware-changed"
+LEAVING_UNPROVEN = "leaving-unproven"
 JOIN_PROOF_WRONG = "join-proof-wrong"
 JOIN_STATE_AHEAD = "join-state-ahead"
 OLD_CERTIFICATE_USED = "old-certificate-used"
@@ -13,7 +14,15 @@ RECOVERY_NEEDS_APPROVAL = "recovery-needs-approval"
 REVOKED = "revoked"
 ROLLED_BACK = "rolled-back"
 
-RELEASED = (CLONED, HARDWARE_CHANGED, JOIN_PROOF_WRONG, JOIN_STATE_AHEAD, OLD_CERTIFICATE_USED, ROLLED_BACK)
+RELEASED = (
+    CLONED,
+    HARDWARE_CHANGED,
+    LEAVING_UNPROVEN,
+    JOIN_PROOF_WRONG,
+    JOIN_STATE_AHEAD,
+    OLD_CERTIFICATE_USED,
+    ROLLED_BACK,
+)
 """What a person who releases a gateway has seen to."""
 JOIN_STATES = frozenset({CLONED, JOIN_PROOF_WRONG, JOIN_STATE_AHEAD})
 """After these nobody can tell any more which join state is the right one, but a person."""
@@ -93,6 +102,18 @@ def join_state_ahead(name: str, *, now: datetime) -> Condition:
         type=JOIN_STATE_AHEAD,
         message="the appliance holds a join state that this console does not remember to have given out",
         remedy=f"when the console was restored from an older copy, run pcg gateway release {name}",
+        since=now,
+    )
+
+
+def leaving_unproven(name: str, address: str, *, now: datetime) -> Condition:
+    """Somebody has its TLS key, and says in its name what only its device key may say."""
+    return Condition(
+        type=LEAVING_UNPROVEN,
+        message=f"from {address} it was said with this gateway's certificate, but not by its device key, that its site "
+        "ends the pairing; nothing was done",
+        remedy=f"when the site wants to end it, run pcg gateway revoke {name}; otherwise its TLS key was stolen: run "
+        f"pcg gateway repair-token {name} and pair it anew",
         since=now,
     )
 

@@ -19,9 +19,10 @@ from gateway.console.store.events import Occurrence
 from gateway.console.store.reading import RecordUnreadableError, unreadable
 from gateway.console.store.scope import Scope, Within
 from gateway.contract.events import CommandEnded, CommandOutcome, Event
-from gateway.contract.messages import Accepted, Hello, Offers, Rejected
+from gateway.contract.messages import Accepted, Hello, Leaving, Offers, Rejected
 from gateway.contract.problems import Problem, problem_of
 from gateway.contract.version import IDENTITY_SINCE
+from gateway.identity import farewell
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError, Remedy
 
@@ -46,6 +47,12 @@ class LeftError(SessionRefusedError):
     """The site has ended the pairing."""
 
     code = "relay.left"
+
+
+class LeavingUnprovenError(SessionRefusedError):
+    """The gateway's certificate says that the site ends the pairing, and its device key does not."""
+
+    code = "relay.leaving_unproven"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +129,30 @@ async def offered(store: Store, gateway: Gateway, offers: Offers) -> None:
         await gateways.offers(rows, gateway.id, accounts=offers.accounts, targets=offers.targets)
 
 
-async def left(store: Store, gateway: Gateway, *, clock: Clock) -> NoReturn:
-    """Note that a gateway's site has ended the pairing: its identity is worth nothing from now on. Raises LeftError."""
+async def left(store: Store, gateway: Gateway, word: Leaving, *, address: str, clock: Clock) -> NoReturn:
+    """Note that a gateway's site has ended the pairing: its identity is worth nothing from now on.
+
+    Raises LeftError, or LeavingUnprovenError when the device key has not said so.
+    """
     now = clock.now()
     async with store.writing(Scope(gateway.tenant)) as rows:
         known = await held(rows, gateway)
-        await papers_of.set_standing(rows, known.id, Standing.REVOKED)
-        await papers_of.add_condition(rows, known.id, conditions.left(known.name, now=now))
-        await audit.note(rows, "gateway.left", actor=f"gateway {known.name}", now=now, gateway=known.name)
+        is_proven = farewell.holds(word, known.id, device_key=known.device_key)
+        await (_ended(rows, known, now) if is_proven else _unproven(rows, known, address, now))
+    if not is_proven:
+        raise LeavingUnprovenError("only the device key may say that the site ends the pairing, and it has not")
     log.warning("the site has ended the pairing", gateway=gateway.name, id=str(gateway.id))
     raise LeftError("the site has ended the pairing, and this console has taken note")
+
+
+async def _unproven(rows: Within, known: Gateway, address: str, now: datetime) -> None:
+    await alarms.tell(rows, known, conditions.leaving_unproven(known.name, address, now=now), now=now)
+
+
+async def _ended(rows: Within, known: Gateway, now: datetime) -> None:
+    await papers_of.set_standing(rows, known.id, Standing.REVOKED)
+    await papers_of.add_condition(rows, known.id, conditions.left(known.name, now=now))
+    await audit.note(rows, "gateway.left", actor=f"gateway {known.name}", now=now, gateway=known.name)
 
 
 async def trusts(store: Store, gateway: Gateway, version: int) -> None:

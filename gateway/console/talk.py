@@ -187,7 +187,8 @@ class Talk:
         except TimeoutError as fault:
             raise PeerBrokeProtocolError(f"no hello within {HELLO_LIMIT:.0f} seconds") from fault
         if isinstance(message, Leaving):
-            await intake.left(self.desk.store, self.gateway, clock=self.desk.clock)
+            address = self.channel.peer_address
+            await intake.left(self.desk.store, self.gateway, message, address=address, clock=self.desk.clock)
         if not isinstance(message, Hello):
             raise PeerBrokeProtocolError(f"the first message was {message.type}, not hello")
         return message

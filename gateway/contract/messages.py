@@ -33,7 +33,7 @@ from gateway.contract.policy import Approval, PolicyProposed, PolicyStanding, Po
 from gateway.contract.problems import Problem
 from gateway.contract.shapes import Report
 from gateway.contract.streams import OfferedTarget
-from gateway.contract.trust import Grounds, TrustBundle
+from gateway.contract.trust import Grounds, Signature, TrustBundle
 
 MESSAGE_LIMIT = 256 * 1024
 """Bytes of the largest message; a larger one ends the connection."""
@@ -78,6 +78,7 @@ class Leaving(Report):
     """The appliance's only message, in place of a hello: the site ends the pairing. Since version 3."""
 
     type: Literal["leaving"] = "leaving"
+    signature: Signature | None = Field(default=None, description="by the device key, over the gateway's id; DER")
 
 
 class Welcome(Report):

@@ -1,15 +1,22 @@
 """This file is what revocation and quarantine promise: whoever is shut out is out within five seconds, everywhere."""
 
 import asyncio
+import base64
+from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from gateway.console.relay import REFUSED
-from tests.fakes.console import Console, Line, cluster, paired_appliance
+from gateway.contract.messages import Leaving
+from gateway.identity import devicekeys, farewell
+from gateway.tunnel.channel import ChannelClosedError
+from tests.fakes.console import Appliance, Console, Line, cluster, paired_appliance
 from tests.fakes.targets import data_of, reach, tunnel
 from tests.unit.console.copies import IDENTITY, conditions, gateway, lost, recover
 from tests.unit.console.reaching import cut, entries, reachable
+from tests.unit.console.test_paired_anew import paired_anew
 from tests.unit.console.test_relay import closed
 
 WITHIN = 5.0
@@ -89,3 +96,66 @@ async def test_rulings_are_for_who_may_see_the_gateway(console: Console) -> None
         assert (said.status, said.body["code"]) == (404, "gateway.unknown")
     async with appliance.connected(protocol=IDENTITY) as line:
         await line.settle()
+
+
+# -- the site ends the pairing
+
+
+async def _says_last(appliance: Appliance, word: Leaving) -> ChannelClosedError:
+    async with appliance.dialled() as channel:
+        await channel.send(word.model_dump_json())
+        with pytest.raises(ChannelClosedError) as ended:
+            async with asyncio.timeout(WITHIN):
+                await channel.receive()
+    return ended.value
+
+
+async def test_a_gateway_whose_device_key_says_that_the_site_has_ended_the_pairing_is_revoked(console: Console) -> None:
+    appliance = await paired_appliance(console)
+
+    ended = await _says_last(appliance, farewell.word(appliance.paired.gateway_id, appliance.device))
+
+    assert "relay.left" in ended.message
+    assert ((await gateway(console))["standing"], await conditions(console)) == ("revoked", ["revoked"])
+
+
+@pytest.mark.attack(5)
+async def test_a_stolen_certificate_alone_ends_no_pairing_and_the_attempt_is_told(console: Console) -> None:
+    appliance = await paired_appliance(console)
+    ours = appliance.paired.gateway_id
+    words = [
+        Leaving(),
+        farewell.word(ours, devicekeys.new()),
+        farewell.word(uuid4(), appliance.device),
+        Leaving(signature=base64.b64encode(appliance.device.sign(ours.bytes)).decode()),
+        Leaving(signature="AAA="),
+        Leaving(signature="A"),
+    ]
+
+    async with appliance.connected(protocol=IDENTITY) as line:
+        for word in words:
+            ended = await _says_last(appliance, word)
+            assert "relay.left" not in ended.message
+            assert ended.facts["close_code"] == REFUSED
+        await line.settle()
+
+    assert ((await gateway(console))["standing"], await conditions(console)) == ("active", ["leaving-unproven"])
+    assert len(await entries(console, "?action=gateway.leaving-unproven")) == 1
+
+
+@pytest.mark.attack(5)
+async def test_the_word_of_a_device_that_was_replaced_ends_no_pairing(console: Console) -> None:
+    old = await paired_appliance(console)
+    word = farewell.word(old.paired.gateway_id, old.device)
+    new = await paired_anew(console)
+
+    assert "relay.left" not in (await _says_last(replace(new, device=old.device), word)).message
+
+    assert (await gateway(console))["standing"] == "active"
+
+
+async def test_a_person_who_releases_the_gateway_has_seen_to_an_attempt_to_end_the_pairing(console: Console) -> None:
+    appliance = await paired_appliance(console)
+    await _says_last(appliance, Leaving())
+    await rule(console, "release")
+    assert await conditions(console) == []
