@@ -14,6 +14,7 @@ from gateway.cli.plain import plain
 from gateway.contract.shapes import NAME_PATTERN, RULES, rule_broken
 from gateway.kit.errors import GatewayError, Remedy
 
+PLAN_HASH = re.compile(r"[0-9a-f]{64}")
 TOKEN_ID = re.compile(r"[0-9a-f]{20}")
 
 
@@ -36,6 +37,18 @@ def token_id(text: str) -> str:
     if not TOKEN_ID.fullmatch(text):
         raise InputInvalidError("a token's id is 20 hexadecimal digits, as `pcg token list` shows them")
     return text
+
+
+def plan_hash(text: str | None) -> str | None:
+    """Return a plan's hash. Raises InputInvalidError."""
+    if text is not None and not PLAN_HASH.fullmatch(text):
+        raise InputInvalidError("a plan's hash is 64 hexadecimal digits, as `pcg cluster plan` shows it")
+    return text
+
+
+def bound(where: str, plan: str | None) -> str:
+    """Return the path of a request that is bound to a plan, if one is named."""
+    return where if plan is None else f"{where}?plan={plan}"
 
 
 def in_words(error: ErrorDetails) -> str:
@@ -61,6 +74,12 @@ AccountOption = Annotated[
 ]
 ProjectOption = Annotated[str, typer.Option("--project", help="project to work in", callback=name)]
 TokenIdArgument = Annotated[str, typer.Argument(help="the token's id, from `pcg token list`", callback=token_id)]
+PlanOption = Annotated[
+    str | None,
+    typer.Option(
+        "--plan", metavar="HASH", callback=plan_hash, help="only by this plan, as `pcg cluster plan` has shown it"
+    ),
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="do not ask; needed where there is no terminal")]
 TimeoutOption = Annotated[
     float | None,

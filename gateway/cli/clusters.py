@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from gateway.cli import asking, clusterfile, tables, watching
-from gateway.cli.arguments import ClusterName, TimeoutOption, YesOption, path
+from gateway.cli import arguments, asking, clusterfile, tables, watching
+from gateway.cli.arguments import ClusterName, InputInvalidError, PlanOption, TimeoutOption, YesOption, bound, path
 from gateway.cli.client import Client
 from gateway.cli.options import OutputOption, told, with_client
 from gateway.cli.tables import Output
@@ -16,17 +16,51 @@ from gateway.console.api.models import Clusters, ClusterView, ClusterWished, Com
 
 app = typer.Typer(help="Clusters: wish for them, watch them, remove them.", no_args_is_help=True)
 
+DeleteOption = Annotated[str | None, typer.Option("--delete", metavar="NAME", help="a cluster that would be deleted")]
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="wait until it is done, showing progress")]
+
+
+@app.command("plan")
+def plan(
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="cluster file, YAML; docs/clusters.md describes it")
+    ] = None,
+    delete: DeleteOption = None,
+    timeout: TimeoutOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show what an apply (-f) or a delete (--delete) would do, and change nothing.
+
+    The gateway looks at what is there. Marks: + is made, ~ is changed, - is removed, -/+ is made anew. The last line is
+    the plan's hash: with --plan HASH apply and delete do that plan or nothing.
+    """
+    with told(output):
+        if (file is None) == (delete is None):
+            raise InputInvalidError("say either -f FILE, to apply, or --delete NAME")
+        spec = clusterfile.read(file) if file is not None else None
+        cluster = spec.name if spec is not None else arguments.name(delete or "")
+
+    async def work(client: Client) -> None:
+        where = path("projects", client.project, "clusters", cluster, "plan" if spec else "deletion-plan")
+        command = await client.ask("POST", where, CommandView, body=spec)
+        await watching.say_if_waiting(client, command.gateway)
+        patience = Patience(timeout, f"`pcg command show {command.id} -o json` has the plan once it is made")
+        ended = await watching.result(client, command, patience=patience)
+        if ended.plan is not None:
+            tables.show(ended.plan, tables.plan(ended.plan), output)
+
+    with_client(work, output=output)
 
 
 @app.command("apply")
 def apply(
     file: Annotated[Path, typer.Option("--file", "-f", help="cluster file, YAML; docs/clusters.md describes it")],
+    plan: PlanOption = None,
     wait: WaitOption = True,
     timeout: TimeoutOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Create a cluster, or change it to what its file says.
+    """Create a cluster, or change it to what its file says. The plan is shown before anything is done.
 
     With --output json: one line of JSON for each event, and a last one that is the cluster; with --no-wait one
     document, the command and the cluster.
@@ -36,7 +70,7 @@ def apply(
 
     async def work(client: Client) -> None:
         where = path("projects", client.project, "clusters", spec.name)
-        wished = await client.ask("PUT", where, ClusterWished, body=spec)
+        wished = await client.ask("PUT", bound(where, plan), ClusterWished, body=spec)
         await watching.say_if_waiting(client, wished.command.gateway)
         if not wait:
             tables.show(wished, Text(f"Cluster {spec.name}: command {wished.command.id} is on its way."), output)
@@ -86,6 +120,7 @@ def watch(name: ClusterName, output: OutputOption = Output.TABLE) -> None:
 @app.command("delete")
 def delete(
     name: ClusterName,
+    plan: PlanOption = None,
     yes: YesOption = False,
     wait: WaitOption = True,
     timeout: TimeoutOption = None,
@@ -100,7 +135,8 @@ def delete(
         asking.confirm_removal(f"Remove cluster {name} with all its machines and their disks?", yes=yes)
 
     async def work(client: Client) -> None:
-        wished = await client.ask("DELETE", path("projects", client.project, "clusters", name), ClusterWished)
+        where = bound(path("projects", client.project, "clusters", name), plan)
+        wished = await client.ask("DELETE", where, ClusterWished)
         command = wished.command
         if wished.cluster is None:
             tables.show_last(command, Text(f"Cluster {name} is removed: no gateway had heard of it."), output)

@@ -17,6 +17,7 @@ from gateway.contract.events import (
     StepFailed,
     StepProgress,
 )
+from gateway.contract.plans import Plan
 
 Machines = dict[str, Machine]
 
@@ -117,6 +118,11 @@ def line(event: WatchedEvent) -> str:
         case CommandEnded() as ended:
             said = ending(ended)
     return plain(f"{event.at:%H:%M:%S} {event.cluster or event.gateway} {said}")
+
+
+def plan_in(event: WatchedEvent) -> Plan | None:
+    """Return the plan that an event tells of; it comes before anything is done by it."""
+    return event.body.plan if isinstance(event.body, StepDone) else None
 
 
 def ending(ended: CommandEnded) -> str:

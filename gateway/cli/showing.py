@@ -32,6 +32,9 @@ class Lines:
         if text:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
+        made = progress.plan_in(event)
+        if made is not None:
+            tables.screen().print(tables.plan(made))
 
     def trouble(self, error: ConsoleUnreachableError) -> None:
         """Say once that the console does not answer."""
@@ -62,9 +65,12 @@ class Picture:
         """Draw what is known before the first event."""
         self._live.update(tables.live(self._title, known))
 
-    def show(self, _event: WatchedEvent, known: Known) -> None:
+    def show(self, event: WatchedEvent, known: Known) -> None:
         """Draw what is known."""
         self._in_trouble = False
+        made = progress.plan_in(event)
+        if made is not None:
+            self._live.console.print(tables.plan(made))
         self._live.update(tables.live(self._title, known))
 
     def trouble(self, error: ConsoleUnreachableError) -> None:

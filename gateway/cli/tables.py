@@ -29,11 +29,18 @@ from gateway.console.api.models import (
 )
 from gateway.contract.clusters import Machine
 from gateway.contract.inventory import Inventory
+from gateway.contract.plans import Capacity, Difference, Effect, Plan, PlannedStep
 
 GOOD = {"active", "ended", "ready", "prepared", "connected", "succeeded", "open"}
 WHOLE = {"MACHINE", "NAME", "ADDRESS", "ID", "PHASE", "AT", "IN", "OUT", "SECONDS", "CONDITION", "SINCE"}
 """Columns that are never broken or cut for want of room."""
+MARKS = {Effect.ADD: ("+", "green"), Effect.CHANGE: ("~", "yellow"), Effect.REMOVE: ("-", "red")}
+ANEW = ("-/+", "red")
 BAD = {"failed", "shut", "refused", "disconnected", "revoked", "expired", "rejected", "quarantined"}
+
+
+GIB = 1024
+"""MiB in a GiB."""
 
 
 class Output(StrEnum):
@@ -229,12 +236,56 @@ def inventory(one: Inventory) -> Table:
     )
 
 
+def plan(one: Plan) -> Group:
+    """Return what a plan changes, marked + ~ - and -/+ for what is made anew, and what all of it comes to."""
+    table = _table("", "STEP", "CLASS", "WHAT CHANGES")
+    for step in one.steps:
+        if step.effect is not Effect.NONE:
+            mark, style = ANEW if step.rebuilds else MARKS[step.effect]
+            _row(table, Text(mark, style=style), step.step, step.kind, _changes(step))
+    looks = sum(step.effect is Effect.NONE for step in one.steps)
+    untold = f", and {one.left_out} that are not shown" if one.left_out else ""
+    rest = Text(f"besides {looks} steps that look, or change nothing{untold}", style="dim")
+    summary = Text(plain(plan_summary(one)), style="bold")
+    return Group(*([] if one.changes_nothing else [table]), rest, summary, Text(plain(f"Plan {one.sha256}")))
+
+
+def plan_summary(one: Plan) -> str:
+    """Return what a plan comes to, in a line."""
+    if one.changes_nothing:
+        return f"Cluster {one.cluster}: nothing to change, {one.there} machines are as wished."
+    anew = sum(len(step.rebuilds) for step in one.steps)
+    parts = [f"{_capacity(one.added)} to add", f"{_capacity(one.removed)} to remove", f"{one.there} stay"]
+    return f"Cluster {one.cluster}: {', '.join(parts)}{f'; {anew} of those to add are made anew' if anew else ''}."
+
+
 def live(title: str, progress: Progress | ClusterProgress) -> Group:
     """Return a command under way: its machines, and what is being done now."""
     doing = _table("DOING", "")
     for step in list(progress.under_way.values())[:20]:
         _row(doing, step.title, step.message)
     return Group(Text(plain(title), style="bold"), machines(progress.machines.values()), Text(), doing)
+
+
+def _changes(step: PlannedStep) -> str:
+    said = [_difference(one) for one in step.changes]
+    said += [f"made anew, empty: {name}" for name in step.rebuilds]
+    said += [f"destroys {what}" for what in step.destroys]
+    return "; ".join(said) or step.title
+
+
+def _difference(one: Difference) -> str:
+    if one.before is None:
+        return f"{one.what} {one.after}"
+    return f"{one.what} {one.before} -> {'none' if one.after is None else one.after}"
+
+
+def _capacity(one: Capacity) -> str:
+    if one.machines == 0:
+        return "no machine"
+    machines = "1 machine" if one.machines == 1 else f"{one.machines} machines"
+    disk = f"{one.disk_mib / GIB:.1f} GiB disk" if one.disk_mib else "disk not known"
+    return f"{machines} ({one.cpus} vCPU, {one.memory_mib / GIB:.1f} GiB memory, {disk})"
 
 
 def _table(*columns: str) -> Table:

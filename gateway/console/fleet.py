@@ -24,7 +24,15 @@ from gateway.console.store.database import Store
 from gateway.console.store.events import Occurrence
 from gateway.console.store.scope import Scope, Within
 from gateway.contract.clusters import ClusterPhase, ClusterSpec
-from gateway.contract.commands import ApplyCluster, CancelCommand, Command, DeleteCluster, ReadInventory, Task
+from gateway.contract.commands import (
+    ApplyCluster,
+    CancelCommand,
+    Command,
+    DeleteCluster,
+    PlanCluster,
+    ReadInventory,
+    Task,
+)
 from gateway.contract.events import CommandEnded, CommandOutcome
 from gateway.contract.messages import MESSAGE_LIMIT
 from gateway.contract.problems import problem_of
@@ -56,8 +64,10 @@ class Fleet:
         self._bells = bells
         self._clock = clock
 
-    async def apply_cluster(self, scope: Scope, project: Project, spec: ClusterSpec, *, author: str) -> Wished:
-        """Create a cluster or change it.
+    async def apply_cluster(
+        self, scope: Scope, project: Project, spec: ClusterSpec, *, author: str, plan: str | None = None
+    ) -> Wished:
+        """Create a cluster or change it; bound to the plan of that hash, if one is named.
 
         Raises GatewayUnknownError, ClusterBeingDeletedError, ClusterCannotMoveError or CommandTooLargeError.
         """
@@ -66,7 +76,7 @@ class Fleet:
             found = await clusters.find(rows, spec.name)
             cluster = self._new(project, gateway, spec) if found is None else await _may_change(rows, found, spec)
             await self._withdraw_unsent(rows, gateway, cluster)
-            task = ApplyCluster(cluster_id=cluster.id, spec=spec)
+            task = ApplyCluster(cluster_id=cluster.id, spec=spec, plan=plan)
             command = await self._remember(rows, gateway, task, author=author, cluster=cluster)
             cluster = replace(
                 cluster, spec=spec, phase=ClusterPhase.PENDING, last_command=command.id, updated_at=self._clock.now()
@@ -76,7 +86,32 @@ class Fleet:
         self._ring(gateway)
         return Wished(command, cluster)
 
-    async def delete_cluster(self, scope: Scope, name: str, *, author: str) -> Wished:
+    async def plan_apply(self, scope: Scope, project: Project, spec: ClusterSpec, *, author: str) -> StoredCommand:
+        """Have a gateway say what an apply would do. Nothing is remembered but that it was asked.
+
+        Raises as `apply_cluster` does.
+        """
+        async with self._store.writing(scope) as rows:
+            gateway = await _held(rows, spec.gateway)
+            found = await clusters.find(rows, spec.name)
+            cluster = self._new(project, gateway, spec) if found is None else await _may_change(rows, found, spec)
+            task = PlanCluster(of=ApplyCluster(cluster_id=cluster.id, spec=spec))
+            command = await self._remember(rows, gateway, task, author=author, cluster=cluster)
+        self._ring(gateway)
+        return command
+
+    async def plan_delete(self, scope: Scope, name: str, *, author: str) -> StoredCommand:
+        """Have a gateway say what a delete would do. Raises ClusterUnknownError."""
+        async with self._store.writing(scope) as rows:
+            cluster = await clusters.named(rows, name)
+            gateway = await gateways.held(rows, cluster.gateway)
+            spec = await _where_sent(rows, cluster)
+            task = PlanCluster(of=DeleteCluster(cluster_id=cluster.id, name=name, cloud=spec.cloud))
+            command = await self._remember(rows, gateway, task, author=author, cluster=cluster)
+        self._ring(gateway)
+        return command
+
+    async def delete_cluster(self, scope: Scope, name: str, *, author: str, plan: str | None = None) -> Wished:
         """Remove a cluster; asked twice, the answer is the same. Raises ClusterUnknownError.
 
         A cluster that no appliance can have heard of is gone at once.
@@ -91,7 +126,7 @@ class Fleet:
                 await clusters.remove(rows, cluster.id)
                 wished = Wished(withdrawn[-1], None)
             else:
-                wished = await self._delete(rows, gateway, cluster, author=author)
+                wished = await self._delete(rows, gateway, cluster, author=author, plan=plan)
         log.info("cluster delete wished", **_about(wished, name, author))
         self._ring(gateway)
         return wished
@@ -146,11 +181,11 @@ class Fleet:
         async with self._store.reading(scope) as rows:
             return await people.project(rows, name)
 
-    async def _delete(self, rows: Within, gateway: Gateway, cluster: Cluster, *, author: str) -> Wished:
-        # A wish that was taken back unsent has placed nothing: what was sent last says where to look.
-        sent = await _placed(rows, cluster)
-        spec = sent[-1] if sent else cluster.spec
-        task = DeleteCluster(cluster_id=cluster.id, name=cluster.name, cloud=spec.cloud)
+    async def _delete(
+        self, rows: Within, gateway: Gateway, cluster: Cluster, *, author: str, plan: str | None
+    ) -> Wished:
+        spec = await _where_sent(rows, cluster)
+        task = DeleteCluster(cluster_id=cluster.id, name=cluster.name, cloud=spec.cloud, plan=plan)
         command = await self._remember(rows, gateway, task, author=author, cluster=cluster)
         cluster = replace(
             cluster, spec=spec, phase=ClusterPhase.DELETING, last_command=command.id, updated_at=self._clock.now()
@@ -170,7 +205,8 @@ class Fleet:
             gateway=gateway.id,
             gateway_name=gateway.name,
             seq=await gateways.next_seq(rows, gateway.id),
-            cluster=cluster.id if cluster else None,
+            # A plan changes nothing of the cluster's state, and is none of its wishes.
+            cluster=cluster.id if cluster and not isinstance(task, PlanCluster) else None,
             cluster_name=cluster.name if cluster else None,
             command=command,
             state=CommandState.PENDING,
@@ -249,6 +285,12 @@ async def _placed(rows: Within, cluster: Cluster) -> list[ClusterSpec]:
     if not sent and kept:
         sent = await commands.placing(rows, cluster.id, also_refused=True)
     return [one.command.task.spec for one in sent if isinstance(one.command.task, ApplyCluster)]
+
+
+async def _where_sent(rows: Within, cluster: Cluster) -> ClusterSpec:
+    """Return where to look for a cluster's machines: a wish that was taken back unsent has placed nothing."""
+    sent = await _placed(rows, cluster)
+    return sent[-1] if sent else cluster.spec
 
 
 def _cannot_move(cluster: Cluster, part: str, where: str | None) -> ClusterCannotMoveError:

@@ -18,7 +18,8 @@ from datetime import datetime
 from gateway.console.records import Cluster, CommandState, Settled, StoredCommand
 from gateway.contract.clusters import ClusterPhase, ClusterSpec, Machine, MachinePhase
 from gateway.contract.commands import ApplyCluster, DeleteCluster
-from gateway.contract.events import CommandBegan, CommandEnded, CommandOutcome, EventBody, MachineSeen
+from gateway.contract.events import CommandBegan, CommandEnded, CommandOutcome, EventBody, MachineSeen, StepDone
+from gateway.contract.plans import Plan
 from gateway.contract.problems import Problem
 
 STATE_OF = {
@@ -90,6 +91,8 @@ def reported(before: Picture, body: EventBody, *, now: datetime) -> Changed:
                 accepted_at=before.command.accepted_at or now,
             )
             return Changed(command, _under_way(before, now))
+        case StepDone(plan=Plan() as plan) if before.command.plan is None:
+            return Changed(replace(before.command, plan=plan), before.cluster)
         case MachineSeen(machine=machine):
             return Changed(before.command, before.cluster, machine)
         case CommandEnded() if not before.command.state.has_ended:

@@ -11,6 +11,7 @@ from gateway.contract.commands import Command
 from gateway.contract.conditions import Condition
 from gateway.contract.events import EventBody
 from gateway.contract.inventory import Inventory
+from gateway.contract.plans import Plan
 from gateway.contract.problems import Problem
 from gateway.contract.shapes import Report
 from gateway.contract.streams import OfferedTarget
@@ -201,6 +202,8 @@ class StoredCommand:
     accepted_at: datetime | None
     began_at: datetime | None
     ended_at: datetime | None
+    plan: Plan | None = None
+    """What it does, or would do, as the appliance has planned it when it first began."""
 
 
 @dataclass(frozen=True, slots=True)

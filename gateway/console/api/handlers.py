@@ -133,19 +133,34 @@ async def show_cluster(call: Call[models.OneCluster, Nothing, Nothing]) -> model
         return await _shown(rows, await clusters.named(rows, call.path.name), call)
 
 
-async def apply_cluster(call: Call[models.OneCluster, Nothing, ClusterSpec]) -> models.ClusterWished:
+async def apply_cluster(call: Call[models.OneCluster, models.BoundToPlan, ClusterSpec]) -> models.ClusterWished:
     """Create a cluster or change it."""
-    if call.body.name != call.path.name:
-        message = f"the path says {call.path.name!r} and the body {call.body.name!r}: a cluster keeps its name"
-        raise RequestInvalidError(f"the body is not valid: name: {message}", (Fault(where=["name"], message=message),))
-    wished = await call.rooms.fleet.apply_cluster(call.scope, call.project, call.body, author=call.caller.user)
+    _refuse_other_name(call)
+    wished = await call.rooms.fleet.apply_cluster(
+        call.scope, call.project, call.body, author=call.caller.user, plan=call.query.plan
+    )
     return await _wished(wished, call)
 
 
-async def delete_cluster(call: Call[models.OneCluster, Nothing, Nothing]) -> models.ClusterWished:
+async def delete_cluster(call: Call[models.OneCluster, models.BoundToPlan, Nothing]) -> models.ClusterWished:
     """Delete a cluster."""
-    wished = await call.rooms.fleet.delete_cluster(call.scope, call.path.name, author=call.caller.user)
+    wished = await call.rooms.fleet.delete_cluster(
+        call.scope, call.path.name, author=call.caller.user, plan=call.query.plan
+    )
     return await _wished(wished, call)
+
+
+async def plan_cluster(call: Call[models.OneCluster, Nothing, ClusterSpec]) -> models.CommandView:
+    """Have the gateway say what an apply would do; the command's result is the plan."""
+    _refuse_other_name(call)
+    command = await call.rooms.fleet.plan_apply(call.scope, call.project, call.body, author=call.caller.user)
+    return views.command(command, projects={call.project.id: call.project.name})
+
+
+async def plan_deletion(call: Call[models.OneCluster, Nothing, Nothing]) -> models.CommandView:
+    """Have the gateway say what a delete would do; the command's result is the plan."""
+    command = await call.rooms.fleet.plan_delete(call.scope, call.path.name, author=call.caller.user)
+    return views.command(command, projects={call.project.id: call.project.name})
 
 
 async def show_command(call: Call[models.OneCommand, Nothing, Nothing]) -> models.CommandView:
@@ -180,6 +195,13 @@ async def show_project_command(call: Call[models.OneProjectCommand, Nothing, Not
     async with call.rooms.store.reading(call.scope) as rows:
         found = await commands.get(rows, call.path.id)
     return views.command(found, projects={call.project.id: call.project.name})
+
+
+def _refuse_other_name(call: Call[models.OneCluster, Any, ClusterSpec]) -> None:
+    if call.body.name == call.path.name:
+        return
+    message = f"the path says {call.path.name!r} and the body {call.body.name!r}: a cluster keeps its name"
+    raise RequestInvalidError(f"the body is not valid: name: {message}", (Fault(where=["name"], message=message),))
 
 
 async def _wished(wished: Wished, call: Call[models.OneCluster, Any, Any]) -> models.ClusterWished:

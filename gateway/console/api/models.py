@@ -12,6 +12,7 @@ from gateway.contract.commands import Resource
 from gateway.contract.conditions import Condition
 from gateway.contract.events import EventBody
 from gateway.contract.inventory import Inventory
+from gateway.contract.plans import Plan, PlanHash
 from gateway.contract.problems import Problem
 from gateway.contract.shapes import Name, Report, Wish
 
@@ -248,6 +249,15 @@ class GatewayRemoved(Report):
     message: str = Field(description="what has become of things, in a sentence or two")
 
 
+class BoundToPlan(Wish):
+    """Which plan was approved."""
+
+    plan: PlanHash | None = Field(
+        default=None,
+        description="nothing is changed unless the plan made when the command begins has this hash; without, any plan",
+    )
+
+
 class CommandView(Report):
     """A command and what has become of it."""
 
@@ -264,6 +274,7 @@ class CommandView(Report):
     ended_at: AwareDatetime | None = None
     problem: Problem | None = Field(default=None, description="why it did not succeed")
     inventory: Inventory | None = Field(default=None, description="the result of inventory.read")
+    plan: Plan | None = Field(default=None, description="what it does, or would do: planned before anything is done")
 
 
 class ClusterSummary(Report):

@@ -240,6 +240,15 @@ TABLE = (
     Route("GET", PROJECT + "/clusters", "listClusters", handlers.list_clusters),
     Route("GET", CLUSTER, "showCluster", handlers.show_cluster, errors=(errors.ClusterUnknownError,)),
     Route("PUT", CLUSTER, "applyCluster", handlers.apply_cluster, status=202, errors=APPLY_ERRORS),
+    Route("POST", CLUSTER + "/plan", "planCluster", handlers.plan_cluster, status=202, errors=APPLY_ERRORS),
+    Route(
+        "POST",
+        CLUSTER + "/deletion-plan",
+        "planDeletion",
+        handlers.plan_deletion,
+        status=202,
+        errors=(errors.ClusterUnknownError,),
+    ),
     Route(
         "DELETE", CLUSTER, "deleteCluster", handlers.delete_cluster, status=202, errors=(errors.ClusterUnknownError,)
     ),

@@ -130,6 +130,7 @@ def command(one: StoredCommand, *, projects: dict[UUID, str]) -> CommandView:
         ended_at=one.ended_at,
         problem=one.problem,
         inventory=one.inventory,
+        plan=one.plan,
     )
 
 

@@ -16,6 +16,7 @@ from gateway.console.store.scope import Within
 from gateway.console.store.tables import commands as table
 from gateway.contract.commands import Command
 from gateway.contract.inventory import Inventory
+from gateway.contract.plans import Plan
 from gateway.contract.problems import Problem
 
 APPLY = "cluster.apply"
@@ -164,6 +165,7 @@ def _progress(stored: StoredCommand) -> dict[str, Any]:
         "state": stored.state.value,
         "problem": stored.problem.model_dump(mode="json") if stored.problem else None,
         "inventory": stored.inventory.model_dump(mode="json") if stored.inventory else None,
+        "plan": stored.plan.model_dump(mode="json") if stored.plan else None,
         "sent_at": stored.sent_at,
         "accepted_at": stored.accepted_at,
         "began_at": stored.began_at,
@@ -189,6 +191,7 @@ def _command(row: Row[Any]) -> StoredCommand:
         state=CommandState(row.state),
         problem=read_problem(row.problem, what=what),
         inventory=read(Inventory, row.inventory, what=what) if row.inventory else None,
+        plan=read(Plan, row.plan, what=what) if row.plan else None,
         sent_at=row.sent_at,
         accepted_at=row.accepted_at,
         began_at=row.began_at,

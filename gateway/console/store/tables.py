@@ -281,6 +281,7 @@ commands = Table(
     Column("state", String(20), nullable=False),
     Column("problem", DOCUMENT),
     Column("inventory", DOCUMENT),
+    Column("plan", DOCUMENT),
     Column("created_at", Instant, nullable=False),
     # Written before the first delivery: a command without it has certainly reached nobody.
     Column("sent_at", Instant),

@@ -20,6 +20,7 @@ from gateway.console.trail import Fact
 from gateway.contract.clusters import ClusterPhase, Machine, MachineFacts, MachinePhase
 from gateway.contract.events import EventBody
 from gateway.contract.inventory import Datastore, Inventory, Template
+from gateway.contract.plans import Capacity, Difference, Effect, Plan, PlannedStep, StepClass
 from gateway.contract.problems import Problem
 from gateway.kit.errors import Remedy
 from tests.fakes.console import cluster
@@ -106,6 +107,35 @@ def audited(outcome: AuditOutcome = AuditOutcome.ENDED, *, text: str = "text", *
     names = {"actor": text, "gateway": text, "target": text}
     return AuditEntryView(
         id=UUID(int=2), at=NOON, action="tunnel.stream", outcome=outcome, facts={**about, **facts}, **names
+    )
+
+
+def plan(*, text: str = "text") -> Plan:
+    """Return a plan that looks, makes one machine, another one anew, and removes a third."""
+    size = Difference(what=text[:100], before=None, after=text)
+    steps = [
+        PlannedStep(step="check", title=text, kind=StepClass.READ),
+        PlannedStep(step="a/clone", title=text, kind=StepClass.KEYED, effect=Effect.ADD, changes=[size]),
+        PlannedStep(step="b/clone", title=text, kind=StepClass.KEYED, effect=Effect.ADD, rebuilds=[text]),
+        PlannedStep(
+            step="prepare",
+            title=text,
+            kind=StepClass.DESIRED_STATE,
+            effect=Effect.CHANGE,
+            changes=[Difference(what="ntp_servers", before="10.0.0.1", after=None)],
+        ),
+        PlannedStep(step=text[:200], title=text, kind=StepClass.DESIRED_STATE, effect=Effect.REMOVE, destroys=[text]),
+    ]
+    return Plan(
+        action="apply",
+        cluster=text[:40],
+        wish="0" * 64,
+        place={},
+        steps=steps,
+        there=3,
+        added=Capacity(machines=2, cpus=4, memory_mib=4096, disk_mib=20480),
+        removed=Capacity(machines=1, cpus=2, memory_mib=2048),
+        sha256=text[:64],
     )
 
 

@@ -43,6 +43,7 @@ PICTURES: dict[str, Callable[[], RenderableType]] = {
     "audit": lambda: tables.audit([samples.audited(text=HOSTILE, code=HOSTILE)], older=HOSTILE),
     "inventory": lambda: tables.inventory(samples.inventory(text=HOSTILE)),
     "live": live,
+    "plan": lambda: tables.plan(samples.plan(text=HOSTILE)),
     "removed": lambda: tables.removed(samples.removed(text=HOSTILE)),
 }
 
