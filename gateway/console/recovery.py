@@ -2,11 +2,14 @@
 
 ::
 
-    gateway known? -> challenge ours and fresh? -> device key's signature? -> not revoked, not quarantined?
+    gateway known? -> challenge ours and fresh? -> device key's signature? -> not too often?
+      -> not revoked, not quarantined? -> not word for word again?
       -> join state: same request again -> the same answer
                      used already       -> quarantined
                      the last one       -> within the budget? -> the next certificate
                                                         no    -> a person has to approve
+
+A gateway's own attempts are counted once its device key is proved: who knows no more than its id uses none of them up.
 """
 
 import secrets
@@ -31,10 +34,11 @@ from gateway.console.store import doors, gateways
 from gateway.console.store import standing as store
 from gateway.console.store.database import Store
 from gateway.console.store.scope import Scope, Within
+from gateway.console.store.standing import Papers
 from gateway.contract.identity import Granted, RecoveryChallenge, RecoveryFinish, RecoveryResult, RecoveryStart
 from gateway.identity import joinstate, recovery
-from gateway.identity.challenge import Challenger
-from gateway.identity.recovery import Seen
+from gateway.identity.challenge import Challenger, ChallengeStaleError
+from gateway.identity.recovery import RecoveryProofWrongError, Seen
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError, Remedy
 
@@ -71,9 +75,8 @@ class Recovery:
         self._limits = Limits()
 
     async def start(self, start: RecoveryStart, *, address: str) -> RecoveryChallenge:
-        """Answer the first question. Raises TooOftenError or GatewayUnknownError."""
+        """Answer the first question; of it nothing is kept. Raises GatewayUnknownError."""
         with _told(start.gateway_id, address):
-            self._count(start.gateway_id)
             await self._tenant(start.gateway_id)
             now, nonce = self._clock.now(), secrets.token_hex(32)
             challenge = self._challenger.challenge(str(start.gateway_id), start.nonce, nonce=nonce, now=now)
@@ -86,11 +89,14 @@ class Recovery:
         GatewayRevokedError, GatewayQuarantinedError, JoinRefusedError, ClonedError or RecoveryNeedsApprovalError.
         """
         with _told(finish.gateway_id, address):
-            self._count(finish.gateway_id)
             tenant = await self._tenant(finish.gateway_id)
+            async with self._store.reading(Scope(tenant)) as rows:
+                gateway = await gateways.by_id(rows, finish.gateway_id)
+            proved = self._proved(gateway, finish)
+            self._limits.by_gateway.take(str(gateway.id), now=self._clock.monotonic())
             async with self._store.writing(Scope(tenant)) as rows:
                 gateway = await gateways.held(rows, finish.gateway_id)
-                answer = await self._answered(rows, gateway, finish, address)
+                answer = await self._answered(rows, gateway, proved, address)
             # What was found out may end open sessions, and changes what people see.
             self._bells.ring(gateway.id)
             self._bells.ring(tenant)
@@ -99,19 +105,23 @@ class Recovery:
         log.info("gateway recovered", gateway=gateway.name, id=str(gateway.id), address=address)
         return RecoveryResult(granted=answer, tunnel=self._house.tunnel, server_time=self._clock.now())
 
-    async def _answered(
-        self, rows: Within, gateway: Gateway, finish: RecoveryFinish, address: str
-    ) -> Granted | GatewayError:
-        now = self._clock.now()
-        nonce = self._challenger.opened(finish.challenge, str(finish.gateway_id), finish.nonce, now=now)
+    def _proved(self, gateway: Gateway, finish: RecoveryFinish) -> "_Proved":
+        nonce = self._challenger.opened(finish.challenge, str(finish.gateway_id), finish.nonce, now=self._clock.now())
         consoles = [Seen(one.pin, one.key) for one in self._house.servers()]
         message = recovery.verify(finish, nonce=nonce, device_key=gateway.device_key, consoles=consoles)
-        refusal = refusal_of(gateway.standing)
-        if refusal is not None:
-            return refusal
         request = joinstate.digest(finish.request)
         proof = JoinProof(finish.join_number, finish.join_proof, message, request, by_device=True)
-        verdict = standing.join(granting.joined(await store.papers(rows, gateway.id)), proof)
+        return _Proved(finish, nonce, gateway.device_key, proof)
+
+    async def _answered(
+        self, rows: Within, gateway: Gateway, proved: "_Proved", address: str
+    ) -> Granted | GatewayError:
+        now, proof = self._clock.now(), proved.proof
+        papers = await store.papers(rows, gateway.id)
+        refusal = _refusal(gateway, papers, proved)
+        if refusal is not None:
+            return refusal
+        verdict = standing.join(granting.joined(papers), proof)
         if verdict is Join.NEXT and (count := await self._over_budget(rows, gateway.id, now)):
             condition = conditions.recovery_needs_approval(gateway.name, count, now=now)
             await alarms.tell(rows, gateway, condition, now=now)
@@ -119,19 +129,23 @@ class Recovery:
                 f"the gateway has come back {count} times in {BUDGET_SPAN.days} days: an operator has to approve it "
                 "on the console (pcg gateway approve-recovery)"
             )
-        question = Question(finish.request, finish.join_number)
+        question = Question(proved.finish.request, proved.finish.join_number)
         answer = await renewal.judged(
             rows, self._issuer, gateway, question=question, proof=proof, address=address, now=now
         )
-        if verdict in {Join.NEXT, Join.WAIVED} and isinstance(answer, Granted):
-            await store.add_recovery(rows, gateway.id, address=address, now=now)
+        if isinstance(answer, Granted):
+            await store.heard(rows, gateway.id, proved.nonce)
+            if verdict in {Join.NEXT, Join.WAIVED}:
+                await store.add_recovery(rows, gateway.id, address=address, now=now)
         return answer
 
     async def _over_budget(self, rows: Within, gateway: UUID, now: datetime) -> int:
         """Return how often it has come back if that is too often, else 0."""
         forgiven = (await store.papers(rows, gateway)).forgiven_at
-        since = max(now - BUDGET_SPAN, forgiven) if forgiven else now - BUDGET_SPAN
-        count = await store.recoveries_since(rows, gateway, since)
+        since = now - BUDGET_SPAN
+        if forgiven is not None and forgiven <= now:
+            since = max(since, forgiven)
+        count = await store.recoveries_between(rows, gateway, since, now)
         return 0 if standing.within_budget(count, self._budget) else max(count, 1)
 
     async def _tenant(self, gateway: UUID) -> UUID:
@@ -140,8 +154,27 @@ class Recovery:
             raise GatewayUnknownError("the gateway was removed from the console: pair it again with a new token")
         return tenant
 
-    def _count(self, gateway: UUID) -> None:
-        self._limits.by_gateway.take(str(gateway), now=self._clock.monotonic())
+
+@dataclass(frozen=True, slots=True)
+class _Proved:
+    """A last word that the device key has signed, with the nonce of the challenge that it answers."""
+
+    finish: RecoveryFinish
+    nonce: str
+    device_key: str
+    proof: JoinProof
+
+
+def _refusal(gateway: Gateway, papers: Papers, proved: _Proved) -> GatewayError | None:
+    """Return why a gateway is not taken back whatever its join state, or None."""
+    refusal = refusal_of(gateway.standing)
+    if refusal is not None:
+        return refusal
+    if gateway.device_key != proved.device_key:
+        return RecoveryProofWrongError("the gateway was paired anew, and this is its device key from before")
+    if papers.answer is not None and proved.nonce in papers.answer.nonces:
+        return ChallengeStaleError("the challenge was answered already: start again")
+    return None
 
 
 @contextmanager

@@ -39,8 +39,9 @@ async def replace(rows: Within, gateway: UUID, enrolled: Enrolled, *, now: datet
     await papers_of.spend(rows, gateway, before.serial, until=before.until, now=now)
     if before.next_serial is not None and before.next_until is not None:
         await papers_of.spend(rows, gateway, before.next_serial, until=before.next_until, now=now)
+    await papers_of.forgive_recoveries(rows, gateway, now=now)
     gone = {"next_serial": None, "next_until": None, "next_request": None, "next_answer": None, "sealing_key": None}
-    forgiven = {"join_key_before": None, "join_waived": False, "recoveries_forgiven_at": now, "problem": None}
+    forgiven = {"join_key_before": None, "join_waived": False, "problem": None}
     columns = {**gone, **forgiven, "conditions": [], **_columns(enrolled, now)}
     await rows.run(rows.update(table).where(table.c.id == gateway).values(**columns))
 

@@ -21,9 +21,15 @@ from gateway.contract.conditions import Condition
 from gateway.contract.trust import Pem
 from gateway.kit import ids
 
+HEARD = 40
+"""Nonces that are remembered of one gateway: more than it may answer while a challenge is good."""
+
 
 class KeptAnswer(BaseModel):
-    """The last certificate given out, for whoever lost the answer; the ticket that went with it is derived again."""
+    """The last certificate given out, for whoever lost the answer; the ticket that went with it is derived again.
+
+    `nonces` are those of the challenges of recovery that were answered: each is answered once.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,6 +38,7 @@ class KeptAnswer(BaseModel):
     given_at: datetime
     not_after: datetime
     join_number: int
+    nonces: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +140,8 @@ async def give(rows: Within, gateway: UUID, certificate: NextCertificate, *, now
     before = await papers(rows, gateway)
     if before.next_serial is not None and before.next_until is not None:
         await spend(rows, gateway, before.next_serial, until=before.next_until, now=now)
-    answer = certificate.answer
+    nonces = before.answer.nonces if before.answer else []
+    answer = certificate.answer.model_copy(update={"nonces": nonces})
     await _set(
         rows,
         gateway,
@@ -146,6 +154,14 @@ async def give(rows: Within, gateway: UUID, certificate: NextCertificate, *, now
         join_key_before=certificate.join_key_before,
         join_waived=False,
     )
+
+
+async def heard(rows: Within, gateway: UUID, nonce: str) -> None:
+    """Note that a challenge was answered, and the gateway given what is the last answer now."""
+    answer = (await papers(rows, gateway)).answer
+    if answer is not None:
+        kept = answer.model_copy(update={"nonces": [*answer.nonces, nonce][-HEARD:]})
+        await _set(rows, gateway, next_answer=kept.model_dump(mode="json"))
 
 
 async def promote(rows: Within, gateway: UUID, *, now: datetime) -> None:
@@ -209,15 +225,17 @@ async def add_recovery(rows: Within, gateway: UUID, *, address: str, now: dateti
     await rows.insert(recoveries, id=ids.new_id(now), gateway_id=gateway, at=now, address=address)
 
 
-async def recoveries_since(rows: Within, gateway: UUID, since: datetime) -> int:
-    """Return how many recoveries a gateway has had since then."""
+async def recoveries_between(rows: Within, gateway: UUID, since: datetime, now: datetime) -> int:
+    """Return how many recoveries a gateway has had since then; those of a clock that was ahead are none yet."""
+    then = recoveries.c.at
     found = rows.select(recoveries, func.count().label("many"))
-    row = await rows.one(found.where(recoveries.c.gateway_id == gateway, recoveries.c.at > since))
+    row = await rows.one(found.where(recoveries.c.gateway_id == gateway, then > since, then <= now))
     return 0 if row is None else int(row.many)
 
 
 async def forgive_recoveries(rows: Within, gateway: UUID, *, now: datetime) -> None:
-    """Have the recoveries until now not count."""
+    """Have the recoveries until now not count, nor those that a clock which was ahead has dated later."""
+    await rows.run(rows.delete(recoveries).where(recoveries.c.gateway_id == gateway))
     await _set(rows, gateway, recoveries_forgiven_at=now)
 
 

@@ -2,7 +2,7 @@
 
 import ssl
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from gateway.console.admission import Entrance
 from gateway.console.relay import OVER
+from gateway.console.store import standing
 from gateway.contract.identity import Granted, RecoveryChallenge, RecoveryResult
 from gateway.identity import devicekeys, keys, recovery
 from gateway.identity.authority import certificate_request
@@ -222,12 +223,80 @@ async def test_recoveries_from_long_ago_do_not_count(console: Console) -> None:
     assert await conditions(console) == []
 
 
-async def test_asking_too_often_is_refused(console: Console) -> None:
+async def test_a_gateway_that_comes_back_too_often_within_a_minute_is_refused(console: Console) -> None:
+    have = lost(await paired_appliance(console))
+    # Each conversation is two questions, and an address may ask thirty.
+    answers = [await recover(console, have) for _ in range(11)]
+
+    assert [one.status for one in answers] == [*[200] * 10, 429]
+
+
+@pytest.mark.attack(8)
+async def test_whoever_knows_the_id_alone_cannot_keep_a_gateway_from_coming_back(console: Console) -> None:
     appliance = await paired_appliance(console)
+    stranger = lost(appliance, device=devicekeys.new())
+    for _ in range(12):
+        assert (await recover(console, stranger)).body["code"] == "recovery.proof_wrong"
 
-    said = [(await asked_to_recover(console, appliance.paired.gateway_id))[0].status for _ in range(11)]
+    assert (await recover(console, lost(appliance))).status == 200
 
-    assert said == [*[200] * 10, 429]
+
+@pytest.mark.attack(2)
+async def test_a_last_word_that_was_listened_to_is_answered_once(console: Console) -> None:
+    """Neither does who has heard it get the ticket, nor can he make the gateway look like two."""
+    appliance = await paired_appliance(console)
+    said, nonce = await asked_to_recover(console, appliance.paired.gateway_id)
+    challenge, key = RecoveryChallenge.model_validate(said.body), keys.new_key()
+    have = lost(appliance, request=certificate_request(key))
+    finish = recovery.prove(have, challenge, nonce=nonce, seen=seen(console)).model_dump(mode="json")
+
+    first = await console.ask("POST", "/api/v1/recovery/finish", finish, key="")
+    second = await console.ask("POST", "/api/v1/recovery/finish", finish, key="")
+    back = holding(appliance, granted(first), key)
+    async with back.connected(protocol=IDENTITY) as line:
+        await renewed(line, join_of(back), keys.new_key())
+    third = await console.ask("POST", "/api/v1/recovery/finish", finish, key="")
+
+    assert [(one.status, one.body["code"]) for one in (second, third)] == [(409, "identity.challenge_stale")] * 2
+    assert await conditions(console) == []
+
+
+@pytest.mark.attack(8)
+async def test_recoveries_that_a_clock_ahead_has_dated_do_not_count_and_an_approval_ends_them(tmp_path: Path) -> None:
+    async with running_console(tmp_path / "console", SetClock()) as console:
+        appliance = await paired_appliance(console)
+        await dated(console, appliance, at=console.clock.now() + timedelta(days=200), times=10)
+        assert (await recover(console, lost(appliance))).status == 200
+
+        await rule(console, "approve-recovery")
+        console.clock.ahead = timedelta(days=201)
+        assert await came_back_by(console, appliance) == 0
+
+
+@pytest.mark.attack(8)
+async def test_an_approval_under_a_clock_that_was_ahead_lifts_no_budget(tmp_path: Path) -> None:
+    async with running_console(tmp_path / "console", SetClock()) as console:
+        appliance = await paired_appliance(console)
+        console.clock.ahead = timedelta(days=200)
+        await rule(console, "approve-recovery")
+        console.clock.ahead = timedelta()
+        await dated(console, appliance, at=console.clock.now() - timedelta(minutes=1), times=10)
+
+        assert (await recover(console, lost(appliance))).body["code"] == "recovery.needs_approval"
+
+
+async def dated(console: Console, appliance: Appliance, *, at: datetime, times: int) -> None:
+    """Have the console remember that the gateway came back so often at that time."""
+    async with console.store() as store, store.writing(await console.scope()) as rows:
+        for _ in range(times):
+            await standing.add_recovery(rows, appliance.paired.gateway_id, address="192.0.2.1", now=at)
+
+
+async def came_back_by(console: Console, appliance: Appliance) -> int:
+    """Return how often the gateway has come back in the thirty days until now."""
+    now = console.clock.now()
+    async with console.store() as store, store.reading(await console.scope()) as rows:
+        return await standing.recoveries_between(rows, appliance.paired.gateway_id, now - timedelta(days=30), now)
 
 
 async def test_a_recovery_survives_a_console_that_is_started_again(tmp_path: Path) -> None:
