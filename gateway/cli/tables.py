@@ -36,7 +36,7 @@ WHOLE = {"MACHINE", "NAME", "ADDRESS", "ID", "PHASE", "AT", "IN", "OUT", "SECOND
 """Columns that are never broken or cut for want of room."""
 MARKS = {Effect.ADD: ("+", "green"), Effect.CHANGE: ("~", "yellow"), Effect.REMOVE: ("-", "red")}
 ANEW = ("-/+", "red")
-BAD = {"failed", "shut", "refused", "disconnected", "revoked", "expired", "rejected", "quarantined"}
+BAD = {"failed", "shut", "refused", "disconnected", "revoked", "expired", "stale", "rejected", "quarantined"}
 
 
 GIB = 1024

@@ -4,7 +4,7 @@ Works on the state directory, while the console runs and while it does not; a ru
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -15,7 +15,7 @@ from gateway.console.custody import CERTIFICATE
 from gateway.console.keyring import ConsoleNotThereError
 from gateway.console.settings import ConsoleSettings
 from gateway.console.store import trusting
-from gateway.console.store.trusting import Trusting
+from gateway.console.store.trusting import OpenToken, Trusting
 from gateway.identity import rotation
 from gateway.identity.authority import Authority
 from gateway.identity.rotation import Phase
@@ -29,6 +29,13 @@ class GatewaysLeftBehindError(GatewayError):
     """A step of a rotation would leave gateways behind that have not heard of what it needs."""
 
     code = "authority.gateways_left_behind"
+    remedy = Remedy.CALLER
+
+
+class TokensLeftBehindError(GatewayError):
+    """A step of a rotation would make registration tokens worthless that may still be used."""
+
+    code = "authority.tokens_left_behind"
     remedy = Remedy.CALLER
 
 
@@ -52,13 +59,15 @@ TURNS = {Step.ROOT: Phase.STEADY, Step.SWITCH: Phase.HANDED_ON, Step.RETIRE: Pha
 class Situation:
     """How the authority stands, and who would be left behind by the next step, or was by the last.
 
-    `own` is the certificate that the console shows; None where it has not started yet.
+    `own` is the certificate that the console shows, None where it has not started yet; `tokens` are the open ones that
+    do not know the newest root: once it is the current one, nobody can pair with them.
     """
 
     authority: Authority
     gateways: list[Trusting]
     behind: list[Trusting]
     own: x509.Certificate | None = None
+    tokens: list[OpenToken] = field(default_factory=list)
 
     @property
     def by_version(self) -> dict[int, int]:
@@ -71,7 +80,9 @@ async def situation(settings: ConsoleSettings, *, now: datetime) -> Situation:
     """Look at the authority and at who trusts it. Raises ConsoleNotThereError, AuthorityDamagedError or the store's."""
     async with keyring.console_store(settings) as store:
         known = await trusting.every(store)
-    authority = await asyncio.to_thread(_opened, settings, now)
+        authority = await asyncio.to_thread(_opened, settings, now)
+        since = authority.newest_since
+        tokens = await trusting.open_tokens(store, made_before=since, now=now) if since else []
     behind = [
         one
         for one in known
@@ -79,19 +90,22 @@ async def situation(settings: ConsoleSettings, *, now: datetime) -> Situation:
             authority.state, trust_version=one.trust_version, certificate_until=one.certificate_until, now=now
         )
     ]
-    return Situation(authority, known, behind, await asyncio.to_thread(_own, settings))
+    return Situation(authority, known, behind, await asyncio.to_thread(_own, settings), tokens)
 
 
 async def rotate(settings: ConsoleSettings, step: Step, *, even_so: bool, now: datetime) -> Situation:
     """Take one step and return how things stand then. `even_so` leaves behind whom it leaves behind.
 
-    Raises GatewaysLeftBehindError, RotationOutOfTurnError, RootKeyAwayError, and what `situation` does.
+    Raises GatewaysLeftBehindError, TokensLeftBehindError, RotationOutOfTurnError, RootKeyAwayError, and the errors of
+    `situation`.
     """
     found = await situation(settings, now=now)
     if step in TURNS:
         rotation.expect(found.authority.state, TURNS[step])
     if step in {Step.SWITCH, Step.RETIRE}:
         _refuse_leaving_behind(found, even_so=even_so)
+    if step is Step.SWITCH:
+        _refuse_losing_tokens(found, even_so=even_so)
     await asyncio.to_thread(_take, found.authority, step, now)
     return await situation(settings, now=now)
 
@@ -164,6 +178,16 @@ def _refuse_leaving_behind(found: Situation, *, even_so: bool) -> None:
             f"{_counted(found.behind)} not heard of what this needs: {_names(found.behind)}; wait until all have "
             "connected, or say --yes: whoever is left behind has to come back by recovery",
             gateways=len(found.behind),
+        )
+
+
+def _refuse_losing_tokens(found: Situation, *, even_so: bool) -> None:
+    if found.tokens and not even_so:
+        named = ", ".join(f"{one.id} for {one.gateway}" for one in found.tokens[:NAMED_AT_MOST])
+        raise TokensLeftBehindError(
+            f"{len(found.tokens)} open registration token{'' if len(found.tokens) == 1 else 's'} would be worthless: "
+            f"{named}; wait until they are used or have ended, or say --yes and make new ones",
+            tokens=len(found.tokens),
         )
 
 

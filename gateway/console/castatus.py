@@ -36,6 +36,14 @@ class GatewayShown(Shown):
     certificate_until: AwareDatetime
 
 
+class TokenShown(Shown):
+    """An open registration token that does not know the newest root."""
+
+    tenant: str
+    id: str
+    gateway: str
+
+
 class AuthorityShown(Shown):
     """Everything that `pcg console ca status` says."""
 
@@ -45,6 +53,7 @@ class AuthorityShown(Shown):
     root_key_in_place: bool
     gateways_by_trust_version: dict[int, int]
     behind: list[GatewayShown]
+    stale_tokens: list[TokenShown]
     next: str = Field(description="what there is to do next, in words")
 
 
@@ -65,6 +74,7 @@ def document(found: Situation, *, now: datetime) -> AuthorityShown:
             )
             for one in found.behind
         ],
+        stale_tokens=[TokenShown(tenant=one.tenant, id=one.id, gateway=one.gateway) for one in found.tokens],
         next=ca.next_step(found, now=now),
     )
 
@@ -80,7 +90,15 @@ def lines(shown: AuthorityShown) -> Iterator[str]:
     for version, gateways in shown.gateways_by_trust_version.items():
         which = f"version {version}" if version else "nobody knows which version"
         yield f"  {which} is kept by {gateways} gateway{'' if gateways == 1 else 's'}"
+    yield from _stale(shown)
     yield f"Next: {shown.next}"
+
+
+def _stale(shown: AuthorityShown) -> Iterator[str]:
+    is_coming = shown.phase is Phase.HANDED_ON
+    ends = "cannot be used after the next step" if is_coming else "cannot be used: make a new one"
+    for one in shown.stale_tokens:
+        yield f"  the token {one.id} for {one.gateway} knows the former root only, and {ends}"
 
 
 def _certificates(found: Situation) -> Iterator[CertificateShown]:

@@ -7,7 +7,7 @@ intermediates only: it may lie elsewhere in between.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -34,6 +34,9 @@ __all__ = [
     "gateway_of",
     "spki_pin",
 ]
+
+NOTICED = timedelta(seconds=10)
+"""Within this time a running console has heard of what another process has changed."""
 
 
 class RequestRefusedError(GatewayError):
@@ -125,6 +128,17 @@ class Authority:
         return tuple(spki_pin(one) for one in known)
 
     @property
+    def current_since(self) -> datetime | None:
+        """Since when registration tokens know the current root; None for the very first, which all know."""
+        return self._known_since(self._chain.roots[0])
+
+    @property
+    def newest_since(self) -> datetime | None:
+        """Since when they know the newest root: the next one once it is handed on, else the current one."""
+        is_handed_on = self.state.phase is rotation.Phase.HANDED_ON
+        return self._known_since(self._chain.roots[1 if is_handed_on else 0])
+
+    @property
     def successions(self) -> Successions:
         """How the roots have followed one another, for whoever has missed it."""
         return Successions(steps=list(self.state.steps), trust=self.trust)
@@ -211,6 +225,11 @@ class Authority:
     def chain(self) -> tuple[x509.Certificate, ...]:
         """The roots, the current one first, and last the intermediate that signs."""
         return (*self._chain.roots, self._chain.signer.certificate)
+
+    def _known_since(self, root: x509.Certificate) -> datetime | None:
+        if not any(step.root == certificates.pem(root) for step in self.state.steps):
+            return None
+        return root.not_valid_before_utc + certificates.BACKDATED + NOTICED
 
     def _living_signer(self, now: datetime) -> certificates.Signer:
         self._refuse_ended(self._chain.signer.certificate, now)

@@ -50,7 +50,8 @@ async def list_tokens(call: Call[Nothing, Nothing, Nothing]) -> models.Registrat
     """List registration tokens."""
     now = call.rooms.clock.now()
     found = await call.rooms.tokens.every(call.scope)
-    return models.RegistrationTokens(items=[views.token(one, now=now) for one in found])
+    since = call.rooms.authority.current_since
+    return models.RegistrationTokens(items=[views.token(one, now=now, root_since=since) for one in found])
 
 
 async def make_token(call: Call[Nothing, Nothing, models.NewRegistrationToken]) -> models.FreshRegistrationToken:

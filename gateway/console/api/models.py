@@ -108,6 +108,8 @@ class TokenState(StrEnum):
     USED = "used"
     EXPIRED = "expired"
     REVOKED = "revoked"
+    STALE = "stale"
+    """Nobody can pair with it any more: it knows only a root that is the console's no more."""
 
 
 class RegistrationTokenView(Report):

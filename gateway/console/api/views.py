@@ -89,12 +89,12 @@ def removed(name: str, forgotten: list[ForgottenCluster], *, projects: dict[UUID
     return GatewayRemoved(gateway=name, forgotten=items, message=message)
 
 
-def token(one: Token, *, now: datetime) -> RegistrationTokenView:
-    """Show a registration token."""
+def token(one: Token, *, now: datetime, root_since: datetime | None = None) -> RegistrationTokenView:
+    """Show a registration token; `root_since` is since when tokens know the console's present root."""
     return RegistrationTokenView(
         id=one.id,
         gateway=one.gateway_name,
-        state=token_state(one, now=now),
+        state=token_state(one, now=now, root_since=root_since),
         author=one.author,
         created_at=one.created_at,
         expires_at=one.expires_at,
@@ -105,13 +105,15 @@ def token(one: Token, *, now: datetime) -> RegistrationTokenView:
     )
 
 
-def token_state(one: Token, *, now: datetime) -> TokenState:
+def token_state(one: Token, *, now: datetime, root_since: datetime | None = None) -> TokenState:
     """Tell what has become of a token."""
     if one.used_at is not None:
         return TokenState.USED
     if one.revoked_at is not None:
         return TokenState.REVOKED
-    return TokenState.EXPIRED if now >= one.expires_at else TokenState.OPEN
+    if now >= one.expires_at:
+        return TokenState.EXPIRED
+    return TokenState.STALE if root_since is not None and one.created_at < root_since else TokenState.OPEN
 
 
 def command(one: StoredCommand, *, projects: dict[UUID, str]) -> CommandView:

@@ -1,4 +1,4 @@
-"""This file is what gateways keep of the console's authority: which trust bundle, and a certificate until when.
+"""This file is who knows what of the console's authority: gateways' trust bundles and certificates, and open tokens.
 
 The authority is one for all tenants, and so is the question whom a rotation would leave behind.
 """
@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from gateway.console.records import Standing
 from gateway.console.store.database import Store
-from gateway.console.store.tables import gateways, tenants
+from gateway.console.store.tables import gateways, registration_tokens, tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,33 @@ class Trusting:
     name: str
     trust_version: int
     certificate_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenToken:
+    """A registration token that may still be used."""
+
+    tenant: str
+    id: str
+    gateway: str
+
+
+async def open_tokens(store: Store, *, made_before: datetime, now: datetime) -> list[OpenToken]:
+    """Return the registration tokens of all tenants that were made before a moment and are still open."""
+    found = (
+        select(tenants.c.name.label("tenant"), registration_tokens.c.id, registration_tokens.c.gateway_name)
+        .join(tenants, tenants.c.id == registration_tokens.c.tenant_id)
+        .where(
+            registration_tokens.c.created_at < made_before,
+            registration_tokens.c.expires_at > now,
+            registration_tokens.c.used_at.is_(None),
+            registration_tokens.c.revoked_at.is_(None),
+        )
+        .order_by(tenants.c.name, registration_tokens.c.gateway_name, registration_tokens.c.id)
+    )
+    async with store.reading_unscoped("the authority is one for all tenants") as everybody:
+        rows = (await everybody.run(found)).all()
+    return [OpenToken(row.tenant, row.id, row.gateway_name) for row in rows]
 
 
 async def every(store: Store) -> list[Trusting]:

@@ -11,19 +11,20 @@ from sqlalchemy import update
 from typer.testing import CliRunner
 
 from gateway.console import ca
-from gateway.console.ca import GatewaysLeftBehindError
+from gateway.console.ca import GatewaysLeftBehindError, TokensLeftBehindError
 from gateway.console.commands import app
 from gateway.console.keyring import ConsoleNotThereError
 from gateway.console.store.database import Store
 from gateway.console.store.tables import gateways
 from gateway.contract.messages import Trust, TrustKept
 from gateway.contract.trust import Successions
-from gateway.identity import succession, tls
+from gateway.identity import succession, tls, tokens
+from gateway.identity.authority import NOTICED
 from gateway.identity.rotation import RotationOutOfTurnError
 from gateway.kit import files
 from gateway.tunnel.calling import ConsoleNotTrustedError
 from gateway.tunnel.channel import ChannelClosedError
-from tests.fakes.console import Appliance, Console, paired_appliance, running_console
+from tests.fakes.console import Appliance, Console, paired_appliance, running_console, token
 
 
 async def said(state: Path, *words: str) -> str:
@@ -79,6 +80,29 @@ async def test_whom_the_last_rotation_has_left_behind_does_not_hold_up_the_next(
     for words in (["--root"], ["--switch", "--yes"], ["--retire", "--yes"]):
         await said(console.settings.state, "rotate", *words)
     assert "next root" in await said(console.settings.state, "rotate", "--root")
+
+
+async def test_tokens_that_know_the_former_root_only_are_named_before_they_are_worthless(console: Console) -> None:
+    state = console.settings.state
+    old = tokens.parse(await token(console, "dc7"))
+    assert old.id in await said(state, "rotate", "--root")
+    assert await states(console) == {old.id: "open"}
+    console.clock.ahead += NOTICED
+    await has_noticed(console, version=2)
+    new = tokens.parse(await token(console, "dc8"))
+    with pytest.raises(TokensLeftBehindError, match=rf"1 open registration token would .*: {old.id} for dc7; .*--yes"):
+        await said(state, "rotate", "--switch")
+    assert old.id in await said(state, "rotate", "--switch", "--yes")
+    await has_noticed(console, version=3)
+    assert await states(console) == {old.id: "stale", new.id: "open"}
+    await console.ask("DELETE", f"/api/v1/registration-tokens/{old.id}")
+    assert "knows the former root" not in await said(state, "status")
+
+
+async def states(console: Console) -> dict[str, str]:
+    """Return the state of each registration token."""
+    found = (await console.ask("GET", "/api/v1/registration-tokens")).body["items"]
+    return {one["id"]: one["state"] for one in found}
 
 
 async def test_programs_read_how_the_authority_stands(console: Console) -> None:
