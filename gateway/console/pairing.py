@@ -121,6 +121,10 @@ class Pairing:
         self._count(finish.token_id)
         tenant = await self._tenant(finish.token_id)
         async with self._store.writing(Scope(tenant)) as rows:
+            repaired = await tokens.repaired_by(rows, finish.token_id)
+            if repaired is not None:
+                # Held before its tokens, as everywhere: two of them may be used at once.
+                await gateways.held(rows, repaired)
             answer = await self._answered(rows, await tokens.get(rows, finish.token_id), finish)
         # Open sessions of the identity before, and who watches for alerts, look again.
         self._bells.ring(tenant)

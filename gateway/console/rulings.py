@@ -4,7 +4,7 @@ from datetime import datetime
 
 import structlog
 
-from gateway.console import conditions, enrolling
+from gateway.console import conditions, enrolling, tokens
 from gateway.console.bells import Bells
 from gateway.console.records import Gateway, Standing
 from gateway.console.store import audit, gateways, standing
@@ -32,11 +32,15 @@ class Rulings:
         self._clock = clock
 
     async def revoke(self, scope: Scope, name: str, *, reason: str, author: str) -> Gateway:
-        """Take a gateway's identity away: it is cut within seconds. Raises GatewayUnknownError."""
+        """Take a gateway's identity away: it is cut within seconds, and no token made until now brings it back.
+
+        Raises GatewayUnknownError.
+        """
         now = self._clock.now()
         async with self._store.writing(scope) as rows:
             gateway = await _held(rows, name)
             await standing.set_standing(rows, gateway.id, Standing.REVOKED)
+            await tokens.end_repairs(rows, gateway, author=author, now=now)
             await standing.add_condition(rows, gateway.id, conditions.revoked(name, reason, now=now))
             ruled = await _ruled(rows, gateway, "gateway.revoke", author=author, now=now, reason=reason)
         return self._told(ruled, "gateway revoked", author)

@@ -3,13 +3,13 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 
 from gateway.console.errors import GatewayNameTakenError
-from gateway.console.records import Token
+from gateway.console.records import Gateway, Token
 from gateway.console.store import audit, gateways
 from gateway.console.store import tokens as rows_of
 from gateway.console.store.database import Store
@@ -49,9 +49,13 @@ class Tokens:
     async def repair(
         self, scope: Scope, gateway: str, *, life: timedelta, author: str, confirm: bool = False
     ) -> tuple[Token, str]:
-        """Return a fresh token that pairs a gateway anew in its place, and its text. Raises GatewayUnknownError."""
+        """Return a fresh token that pairs a gateway anew in its place, and its text; it is the only one from now on.
+
+        Raises GatewayUnknownError.
+        """
         async with self._store.writing(scope) as rows:
-            found = await gateways.named(rows, gateway)
+            found = await gateways.held(rows, (await gateways.named(rows, gateway)).id)
+            await end_repairs(rows, found, author=author, now=self._clock.now())
             return await self._made(rows, scope, _Wish(gateway, found.id, life, author, confirm))
 
     async def _made(self, rows: Within, scope: Scope, wish: "_Wish") -> tuple[Token, str]:
@@ -103,6 +107,16 @@ class Tokens:
                 name = token.gateway_name
                 await audit.note(rows, "token.revoke", actor=author, now=now, gateway=name, token=token_id)
         log.info("registration token revoked", gateway=token.gateway_name, token=token_id, author=author)
+
+
+async def end_repairs(rows: Within, gateway: Gateway, *, author: str, now: datetime) -> None:
+    """Make every token worthless that would pair a gateway anew. The caller holds the gateway's row.
+
+    One that was forgotten, or seen by somebody, would undo what was decided about the gateway since.
+    """
+    for token_id in await rows_of.open_repairs(rows, gateway.id):
+        await rows_of.revoke(rows, token_id, now=now)
+        await audit.note(rows, "token.revoke", actor=author, now=now, gateway=gateway.name, token=token_id)
 
 
 @dataclass(frozen=True, slots=True)

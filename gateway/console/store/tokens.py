@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Row
 
@@ -40,6 +41,19 @@ async def get(rows: Within, token_id: str) -> Token:
             f"there is no registration token {token_id!r}: list them and check its id", token=token_id
         )
     return _token(row)
+
+
+async def repaired_by(rows: Within, token_id: str) -> UUID | None:
+    """Return the gateway that a token pairs anew, if it is there and does; the token is not held."""
+    row = await rows.one(rows.select(table, table.c.repairs).where(table.c.id == token_id))
+    return None if row is None else row.repairs
+
+
+async def open_repairs(rows: Within, gateway: UUID) -> list[str]:
+    """Return the ids of the tokens, neither used nor revoked, that pair a gateway anew."""
+    unused = table.c.used_at.is_(None), table.c.revoked_at.is_(None)
+    found = await rows.all(rows.select(table, table.c.id).where(table.c.repairs == gateway, *unused))
+    return [row.id for row in found]
 
 
 async def revoke(rows: Within, token_id: str, *, now: datetime) -> None:

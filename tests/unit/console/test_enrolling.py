@@ -262,6 +262,39 @@ async def test_a_repair_token_of_a_gateway_that_was_removed_pairs_nothing(consol
     assert (said.status, said.body["code"]) == (404, "gateway.unknown")
 
 
+@pytest.mark.attack(5)
+@pytest.mark.parametrize("since", ["another was made", "another was used", "the gateway was revoked"])
+async def test_a_repair_token_that_was_forgotten_undoes_nothing_that_was_decided_since(
+    console: Console, since: str
+) -> None:
+    await finish(console, await parsed(console), candidate()[0])
+    forgotten = await repair(console)
+    if since == "the gateway was revoked":
+        await console.ask("POST", "/api/v1/gateways/dc1/revoke", {"reason": "copied"})
+    else:
+        another = await repair(console)
+        if since == "another was used":
+            assert (await finish(console, another, candidate()[0])).status == 200
+    async with console.store() as store, store.reading(await console.scope()) as rows:
+        before = await gateways.named(rows, "dc1")
+
+    said = await finish(console, forgotten, candidate()[0])
+
+    assert (said.status, said.body["code"]) == (410, "pairing.token_revoked")
+    async with console.store() as store, store.reading(await console.scope()) as rows:
+        assert await gateways.named(rows, "dc1") == before
+    assert [one["facts"]["token"] for one in await audited(console, "token.revoke")] == [forgotten.id]
+
+
+async def test_a_token_of_another_gateway_stays_good_when_one_is_revoked(console: Console) -> None:
+    for name in ("dc1", "dc2"):
+        await finish(console, await parsed(console, name), candidate()[0])
+    other, fresh = await repair(console, "dc2"), await parsed(console, "dc3")
+    await console.ask("POST", "/api/v1/gateways/dc1/revoke", {})
+
+    assert [(await finish(console, one, candidate()[0])).status for one in (other, fresh)] == [200, 200]
+
+
 async def test_a_repair_token_is_made_only_for_a_gateway_that_is_there(console: Console) -> None:
     said = await console.ask("POST", "/api/v1/gateways/dc1/repair-token", {})
     assert (said.status, said.body["code"]) == (404, "gateway.unknown")
