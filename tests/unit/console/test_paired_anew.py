@@ -18,7 +18,7 @@ from gateway.console.store import gateways
 from gateway.console.store.database import Store
 from gateway.contract.events import Event, StepBegan
 from gateway.contract.identity import Hardware
-from gateway.contract.messages import Accepted, Hello, Offers
+from gateway.contract.messages import Accepted, Hello, Leaving, Offers
 from gateway.contract.pairing import PairingResult
 from gateway.contract.policy import PolicyStanding
 from gateway.contract.problems import Problem
@@ -121,7 +121,7 @@ async def test_nothing_that_the_old_identity_says_in_the_moment_before_it_is_cut
         await RULINGS[ruling](console)
         before, policies = await known(console, store), Policies(store, Bells(), clock=console.clock)
         for tried in (
-            intake.left(store, let_in, clock=console.clock),
+            intake.left(store, let_in, Leaving(), address="192.0.2.1", clock=console.clock),
             intake.greeted(store, let_in, hello, protocol=IDENTITY, clock=console.clock),
             intake.greeted(store, let_in, older, protocol=1, clock=console.clock),
             intake.cloned(store, let_in, "said so", clock=console.clock),
