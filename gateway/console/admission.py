@@ -21,7 +21,7 @@ from gateway.console.store import standing as store
 from gateway.console.store.database import Store
 from gateway.console.store.scope import Scope, Within
 from gateway.console.store.standing import Rank
-from gateway.identity.authority import RequestRefusedError, gateway_of
+from gateway.identity.authority import LEAF_LIFE, RequestRefusedError, gateway_of
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError, Remedy
 
@@ -78,10 +78,11 @@ class CertificateOverError(GatewayError):
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A gateway that was let in, and until when its certificate is good."""
+    """A gateway that was let in, by which certificate (DER), and until when that is good."""
 
     gateway: Gateway
     until: datetime
+    certificate: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,7 @@ class Entrance:
         CertificateReplacedError or CertificateOverError.
         """
         gateway_id, card = _read(certificate, address)
-        if not self.vouches(certificate):
-            raise CertificateUnknownError("the client certificate is from an authority that was retired: recover")
+        self._refuse_unless_vouched_for(certificate)
         tenant = await doors.tenant_of_gateway(self.store, gateway_id)
         if tenant is None:
             raise _removed()
@@ -113,21 +113,27 @@ class Entrance:
                 gateway = await gateways.held(rows, gateway_id)
                 verdict = await _acted_on(rows, gateway, card, now=self.clock.now())
         _refuse_unless_taken(gateway, verdict)
-        return Admitted(gateway, card.until)
+        # No longer than ours are good, whatever it says: somebody with a stolen key may have signed it.
+        return Admitted(gateway, min(card.until, self.clock.now() + LEAF_LIFE), certificate)
 
     async def still_welcome(self, admitted: Admitted, *, at_once: bool = False) -> Standing:
         """Return what the gateway may do now if a connection of its may go on; `at_once`, not as of a moment ago.
 
         That its certificate was replaced meanwhile does not end one. Raises SessionRefusedError or
-        CertificateOverError.
+        CertificateOverError, whether the store answers or not, or StoreUnavailableError.
         """
+        if self.clock.now() >= admitted.until:
+            raise _over()
+        self._refuse_unless_vouched_for(admitted.certificate)
         rank = (await self._ranks(admitted.gateway.tenant, at_once=at_once)).get(admitted.gateway.id)
         if rank is None:
             raise _removed()
         refuse_unless_as_let_in(admitted.gateway, rank)
-        if self.clock.now() >= admitted.until:
-            raise _over()
         return rank.standing
+
+    def _refuse_unless_vouched_for(self, certificate: bytes) -> None:
+        if not self.vouches(certificate):
+            raise CertificateUnknownError("the client certificate is from an authority that was retired: recover")
 
     async def _ranks(self, tenant: UUID, *, at_once: bool) -> dict[UUID, Rank]:
         """Return the ranks of a tenant's gateways: a thousand connections ask one question among them."""

@@ -4,6 +4,7 @@ Its directory is `vault`'s, its phases are `rotation`'s. A root's key is needed 
 intermediates only: it may lie elsewhere in between.
 """
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,10 @@ __all__ = [
 
 NOTICED = timedelta(seconds=10)
 """Within this time a running console has heard of what another process has changed."""
+
+
+VOUCHED_AT_MOST = 20_000
+"""Certificates that are remembered as vouched for; more than gateways at one console."""
 
 
 class RequestRefusedError(GatewayError):
@@ -79,6 +84,7 @@ class Authority:
         self._vault = vault
         self._seen = vault.seen()
         self._chain: Chain = vault.read()
+        self._vouched: set[bytes] = set()
 
     @classmethod
     def open(cls, directory: Path, *, now: datetime) -> "Authority":
@@ -163,9 +169,20 @@ class Authority:
         return self._issued(certificates.for_server(public_key, hosts, self._living_signer(now), now=now))
 
     def vouches_for(self, certificate_der: bytes) -> bool:
-        """Tell whether a certificate was signed by an intermediate below a root that is still in the bundle."""
+        """Tell whether a certificate was signed by an intermediate below a root that is still in the bundle.
+
+        Open connections are asked about again and again: a signature that holds is checked once for each state.
+        """
+        vouched, name = self._vouched, hashlib.sha256(certificate_der).digest()
+        if name in vouched:
+            return True
         leaf = x509.load_der_x509_certificate(certificate_der)
-        return any(is_below(leaf, one) for one in self._chain.intermediates)
+        holds = any(is_below(leaf, one) for one in self._chain.intermediates)
+        if holds:
+            if len(vouched) >= VOUCHED_AT_MOST:
+                vouched.clear()
+            vouched.add(name)
+        return holds
 
     def reload(self) -> bool:
         """Read the authority anew if another process has changed it; tell whether it had.
@@ -271,6 +288,8 @@ class Authority:
     def _read(self) -> None:
         self._seen = self._vault.seen()
         self._chain = self._vault.read()
+        # After the chain: what is asked meanwhile, by another thread, is then noted in the set that goes.
+        self._vouched = set()
 
     def _tidy(self) -> None:
         self._vault.show(self._chain.roots[0])
