@@ -22,6 +22,7 @@ from gateway.console.api.models import (
     RegistrationTokens,
     WordsRead,
 )
+from gateway.console.records import Standing
 from gateway.identity import tokens
 from gateway.kit import secretfile
 from gateway.kit.clock import SystemClock
@@ -115,8 +116,12 @@ def confirm(
 
     async def work(client: Client) -> None:
         where, body = path("gateways", name, "confirm"), WordsRead(words=read)
+        before = await client.ask("GET", path("gateways", name), GatewayView)
         shown = await client.ask("POST", where, GatewayView, body=body)
-        tables.show(shown, Text(f"Gateway {name} is confirmed: the words are those of its device key."), output)
+        already = " already" if before.standing is Standing.ACTIVE else ""
+        tables.show(
+            shown, Text(f"Gateway {name} is confirmed{already}: the words are those of its device key."), output
+        )
 
     with_client(work, output=output)
 

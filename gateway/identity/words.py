@@ -25,6 +25,12 @@ def normal(said: str) -> str:
     return "-".join(re.findall(r"[a-z]+", said.lower()))
 
 
+def are_whole(said: str) -> bool:
+    """Tell whether words could be a fingerprint at all: as many as one has, each of which stands for 16 bits."""
+    word = f"[{CONSONANTS}][{VOWELS}][{CONSONANTS}][{VOWELS}][{CONSONANTS}]"
+    return re.fullmatch(f"{word}(-{word}){{{WORDS - 1}}}", normal(said)) is not None
+
+
 def _word(number: int) -> str:
     parts = (CONSONANTS[number >> 12], VOWELS[number >> 10 & 3], CONSONANTS[number >> 6 & 15], VOWELS[number >> 4 & 3])
     return "".join(parts) + CONSONANTS[number & 15]

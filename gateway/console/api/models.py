@@ -4,7 +4,7 @@ from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, field_validator
 
 from gateway.console.records import AuditOutcome, CommandState, Standing
 from gateway.contract.clusters import ClusterPhase, ClusterSpec, Machine
@@ -15,6 +15,7 @@ from gateway.contract.inventory import Inventory
 from gateway.contract.plans import Plan, PlanHash
 from gateway.contract.problems import Problem
 from gateway.contract.shapes import Name, Report, Wish
+from gateway.identity import words
 
 SHORTEST_TOKEN = timedelta(hours=1)
 LONGEST_TOKEN = timedelta(days=7)
@@ -99,6 +100,14 @@ class WordsRead(Wish):
     """What a person has read on an appliance."""
 
     words: str = Field(max_length=200, description="the six words of the fingerprint; case and spaces do not matter")
+
+    @field_validator("words")
+    @classmethod
+    def _are_a_fingerprint(cls, value: str) -> str:
+        # What cannot be anybody's fingerprint is a slip of the hand: no reason to raise an alert.
+        if not words.are_whole(value):
+            raise ValueError("a fingerprint has six words of five letters: read all of them on the appliance")
+        return value
 
 
 class TokenState(StrEnum):

@@ -101,6 +101,19 @@ async def test_a_gateway_waits_until_its_words_were_typed(admin: User) -> None:
     assert (right.code, "is confirmed" in right.out) == (Exit.OK, True)
 
 
+async def test_words_that_can_be_nobodys_are_refused_without_raising_an_alert(admin: User) -> None:
+    await paired(admin, await made(admin))
+    answer = await admin.pcg("gateway", "confirm", "dc1", "--words", "lusab babad")
+    assert (answer.code, "six words" in answer.err) == (Exit.INPUT, True)
+    assert (await shown(admin))["conditions"] == []
+
+
+async def test_to_confirm_a_gateway_that_is_confirmed_says_so(admin: User) -> None:
+    words = words_in(await paired(admin, await made(admin)))
+    answer = await admin.pcg("gateway", "confirm", "dc1", "--words", words)
+    assert (answer.code, "is confirmed already" in answer.out) == (Exit.OK, True)
+
+
 async def test_a_gateway_is_paired_anew_in_its_place(admin: User) -> None:
     first = words_in(await paired(admin, await made(admin)))
     before = await shown(admin)

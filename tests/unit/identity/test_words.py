@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,27 @@ def test_no_two_numbers_have_the_same_word(one: int, other: int) -> None:
 @pytest.mark.parametrize("typed", ["LUSAB babad gutih", " lusab, babad,\tgutih\n", "Lusab--Babad--Gutih"])
 def test_words_are_the_same_however_a_person_types_them(typed: str) -> None:
     assert words.normal(typed) == "lusab-babad-gutih"
+
+
+@pytest.mark.parametrize(
+    ("typed", "whole"),
+    [
+        ("LUSAB babad, gutih tugad mudof  lusab", True),
+        ("lusab-babad", False),
+        ("lusab-babad-gutih-tugad-mudof-lusab-babad", False),
+        ("lusab-babad-gutih-tugad-mudof-lusax", False),
+        ("lusab babad gutih tugad mudof lus ab", False),
+        ("", False),
+    ],
+)
+def test_six_words_that_can_be_said_are_whole_and_nothing_else_is(typed: str, whole: bool) -> None:
+    assert words.are_whole(typed) is whole
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_every_fingerprint_is_whole(seed: bytes) -> None:
+    key = ec.derive_private_key(int.from_bytes(seed, "big") % (2**255) + 1, ec.SECP256R1())
+    assert words.are_whole(words.fingerprint(keys.public_pem(key.public_key())))
 
 
 def test_what_is_no_device_key_has_no_fingerprint() -> None:
