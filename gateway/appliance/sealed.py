@@ -6,6 +6,7 @@
     sealed/accounts.json    the accounts as they came, and the highest version ever seen of each name
 
     accounts ──> kept, if they open and are not older than what is kept
+             ──> the console knows a newer key than the current one: a still newer one is made, as the next line says
              ──> a person wishes another key: a new one is made, the old one becomes a former one
              ──> sealed to a former key: sealed anew to the current one, kept, and told the console (resealed)
              ──> the console has the current key, and nothing is sealed to a former one: the former ones go
@@ -16,6 +17,7 @@ end. An account is opened when it is used; nothing opened is ever written.
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -33,6 +35,9 @@ from gateway.kit.errors import GatewayError, Remedy
 
 log = structlog.get_logger(__name__)
 
+MOST_FORMER = 4
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+"""What a console says of a key made after that is not followed: there would be no time left for the next ones."""
 MOST_REMEMBERED = 10_000
 """Names whose versions are remembered; a console that invents more is not listened to."""
 
@@ -108,7 +113,10 @@ class Sealed:
 
     def _take(self, message: SealedAccounts) -> Resealed | None:
         if message.rotate and message.key_id == self._current.id and not self._former:
-            self._rotate()
+            self._rotate(after=self._current.made_at)
+        elif self._is_behind(message) and message.key_made_at is not None:
+            log.warning("the console knows a newer sealing key: this appliance was put back to an older state")
+            self._rotate(after=message.key_made_at)
         self._keep(message.accounts)
         stale = {one.name for one in message.accounts if one.key_id != self._current.id}
         anew = [one for one in self._kept.accounts if one.name in stale and one.key_id == self._current.id]
@@ -163,9 +171,15 @@ class Sealed:
             "`pcg account create --replace`"
         )
 
-    def _rotate(self) -> None:
-        fresh = PrivateSealingKey.new(self._clock.now())
-        self._write_keys(fresh, [self._current])
+    def _is_behind(self, message: SealedAccounts) -> bool:
+        """Tell whether the console knows a newer key than the current one, which it then does not take."""
+        other = message.key_made_at if message.key_id != self._current.id else None
+        return other is not None and self._current.made_at <= other < LATEST
+
+    def _rotate(self, *, after: datetime) -> None:
+        """Make another key, newer than `after` by whatever clock that was."""
+        fresh = PrivateSealingKey.new(max(self._clock.now(), after + timedelta(microseconds=1)))
+        self._write_keys(fresh, [self._current, *self._former][:MOST_FORMER])
         log.info("sealing key replaced", key=fresh.id)
 
     def _keys(self) -> tuple[PrivateSealingKey, list[PrivateSealingKey]]:

@@ -183,6 +183,10 @@ class Accounts:
                 # No reason to hang up: without a key that is known to be its own, nothing is sealed to it.
                 log.warning("sealing key refused", gateway=gateway.name, code=fault.code, reason=fault.message)
                 return
+            if _is_replaced(key, by=held.sealing_key):
+                # It has the device key's word, which lasts: anybody who has a copy of it could bring it back.
+                log.warning("sealing key refused: it was replaced", gateway=gateway.name, key=key.id)
+                return
             if key != held.sealing_key:
                 await accounts.key_is(rows, held.id, key)
                 log.info("sealing key taken", gateway=gateway.name, key=key.id)
@@ -198,9 +202,19 @@ class Accounts:
                 return None
             unwanted = await accounts.replaced_is_wished(rows, found.id)
             kept = [one.account for one in await accounts.every(rows, found.id)]
-        key_id = found.sealing_key.id if found.sealing_key else None
-        message = SealedAccounts(accounts=kept, key_id=key_id, rotate=_is_wished(found, unwanted))
+        key = found.sealing_key
+        message = SealedAccounts(
+            accounts=kept,
+            key_id=key.id if key else None,
+            key_made_at=key.made_at if key else None,
+            rotate=_is_wished(found, unwanted),
+        )
         return None if message == told else message
+
+
+def _is_replaced(key: SealingKey, *, by: SealingKey | None) -> bool:
+    """Tell whether a key is another than the one that is known, and not newer."""
+    return by is not None and key.id != by.id and key.made_at <= by.made_at
 
 
 def _is_wished(gateway: Gateway, unwanted: str | None) -> bool:

@@ -45,6 +45,9 @@ class SealedAccounts(Report):
     type: Literal["accounts"] = "accounts"
     accounts: list[SealedAccount] = Field(max_length=MOST_SEALED)
     key_id: Digest | None = Field(default=None, description="the gateway's sealing key that the console knows")
+    key_made_at: AwareDatetime | None = Field(
+        default=None, description="of that key: an older one is not taken any more"
+    )
     rotate: bool = Field(default=False, description="whether a person wishes that key to be replaced by a new one")
 
 

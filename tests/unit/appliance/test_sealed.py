@@ -1,6 +1,8 @@
 """This file shows what an appliance keeps of the accounts that come sealed, whatever its console makes of them."""
 
+import json
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -170,6 +172,36 @@ async def test_a_wish_to_replace_another_key_than_the_current_one_is_over(place:
     again = await kept.take(message(old, rotate=True))
     assert again is not None
     assert again.key.id == answer.key.id
+
+
+async def test_each_key_is_newer_than_the_one_before_whatever_the_clock_says(place: Place) -> None:
+    kept = place.opened()
+    for _ in range(3):
+        before = kept.sealing_key()
+        await kept.take(message(before, rotate=True))
+        assert kept.sealing_key().made_at > before.made_at
+        await kept.take(message(kept.sealing_key()))
+
+
+async def test_a_key_that_is_older_than_the_consoles_is_followed_by_a_newer_one(place: Place) -> None:
+    kept = place.opened()
+    mine, later = kept.sealing_key(), timedelta(days=900)
+    theirs = SealedAccounts(accounts=[account(mine)], key_id="0" * 64, key_made_at=mine.made_at + later)
+    said = await kept.take(theirs)
+    assert isinstance(said, Resealed)
+    assert said.key.made_at > mine.made_at + later
+    assert [one.key_id for one in said.accounts] == [said.key.id]
+    assert place.opened().opened("prod") == PASSWORD
+
+
+@pytest.mark.parametrize("moment", [datetime.max.replace(tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)])
+async def test_no_moment_that_a_console_may_say_breaks_the_keys(place: Place, moment: datetime) -> None:
+    kept = place.opened()
+    mine = kept.sealing_key()
+    for _ in range(3):
+        await kept.take(SealedAccounts(accounts=[account(mine)], key_id="0" * 64, key_made_at=moment))
+    assert place.opened().opened("prod") == PASSWORD
+    assert len(json.loads((place.state / "sealed" / "keys.json").read_bytes())["former"]) <= sealed.MOST_FORMER
 
 
 async def test_a_console_that_does_not_know_the_key_is_told(place: Place) -> None:

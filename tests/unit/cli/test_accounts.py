@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -211,6 +212,55 @@ async def test_a_wish_for_a_new_key_waits_for_a_gateway_that_is_away(place: Plac
         await place.follow(line, kept, until=lambda told: told.key_id != old.id)
     listed = await place.user.console.ask("GET", "/api/v1/gateways/dc1/accounts")
     assert listed.body["rotating"] is False
+
+
+async def _key_shown(place: Place) -> str:
+    shown = await place.user.console.ask("GET", "/api/v1/gateways/dc1/sealing-key?account=main")
+    return str(shown.body["key"]["id"])
+
+
+async def _rotated(place: Place, kept: Sealed) -> None:
+    """Have the key replaced on purpose, and the accounts sealed to the new one."""
+    old = kept.sealing_key()
+    async with place.connected(kept) as line:
+        assert (await place.create())[0] == 0
+        await place.follow(line, kept, until=names("main"))
+        assert (await place.user.pcg("account", "rotate-key", "--gateway", "dc1")).code == 0
+        await place.follow(line, kept, until=lambda told: told.key_id not in {None, old.id} and not told.rotate)
+
+
+@pytest.mark.attack(28)
+@pytest.mark.parametrize("said_in", ["hello", "message"])
+async def test_a_key_that_was_replaced_is_not_brought_back_by_who_has_it_and_the_certificate(
+    place: Place, tmp_path: Path, said_in: str
+) -> None:
+    kept = place.sealed()
+    copy = shutil.copytree(place.state, tmp_path / "copy")
+    await _rotated(place, kept)
+    stolen = replace(place, state=copy).sealed()
+    async with place.connected(stolen if said_in == "hello" else kept) as line:
+        if said_in == "message":
+            await line.say(Resealed(key=stolen.sealing_key()))
+        await line.hear(SealedAccounts)
+        await line.settle()
+    assert await _key_shown(place) == kept.sealing_key().id != stolen.sealing_key().id
+
+
+async def test_an_appliance_that_was_put_back_to_before_its_new_key_makes_a_newer_one(
+    place: Place, tmp_path: Path
+) -> None:
+    kept = place.sealed()
+    copy = shutil.copytree(place.state, tmp_path / "copy")
+    await _rotated(place, kept)
+    lost, back = kept.sealing_key(), replace(place, state=copy)
+    restored = back.sealed()
+    async with back.connected(restored) as line:
+        await back.follow(line, restored, until=lambda told: told.key_id == restored.sealing_key().id)
+        assert restored.sealing_key().made_at > lost.made_at
+        assert await _key_shown(place) == restored.sealing_key().id
+        assert (await back.create("--replace"))[0] == 0
+        await back.follow(line, restored, until=lambda told: [one.version for one in told.accounts] == [2])
+    assert back.accounts().read("main").password.get_secret_value() == PASSWORD
 
 
 async def test_what_was_sealed_to_a_key_that_is_gone_meanwhile_is_not_kept(place: Place) -> None:
