@@ -40,8 +40,11 @@ class Machine:
 
 
 @asynccontextmanager
-async def machine(directory: Path) -> AsyncIterator[Machine]:
-    """Run sshd; leaving kills it and every process that was started through it."""
+async def machine(directory: Path, *, instead: Path | None = None) -> AsyncIterator[Machine]:
+    """Run sshd; leaving kills it and every process that was started through it.
+
+    `instead` is a program that answers whatever is asked of the machine.
+    """
     key, host_key = directory / "key", directory / "host_key"
     await _new_key(key)
     await _new_key(host_key)
@@ -53,6 +56,7 @@ async def machine(directory: Path) -> AsyncIterator[Machine]:
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {host_key}\nPidFile none\nUsePAM no\nStrictModes no\n"
         f"AuthorizedKeysFile {directory}/key.pub\nPermitRootLogin prohibit-password\nMaxStartups 100\n"
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\n"
+        + (f"ForceCommand {instead}\n" if instead is not None else "")
     )
     await asyncio.to_thread(Path("/run/sshd").mkdir, exist_ok=True)
     process = await asyncio.create_subprocess_exec(
