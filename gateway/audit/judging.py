@@ -9,7 +9,7 @@ Lines are read twice: first for the roots among them, then for the hashes that t
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.audit import lines as auditlines
@@ -90,6 +90,15 @@ def judge(lines: Lines, beside: Sequence[Root], *, only: Collection[str] = ()) -
         older=older,
         keys=tuple(Root("", 0, "", "", "", key).public_pem for key in known),
     )
+
+
+def with_rows(finding: Finding, differs: Sequence[int]) -> Finding:
+    """Return the finding on a console's log of which the rows of these lines say other than the lines themselves."""
+    if finding.broken is not None or not differs:
+        return finding
+    more = f", and {len(differs) - 1} more" if len(differs) > 1 else ""
+    said = f"the entry that is shown for line {differs[0]} says other than the line{more}: the line is what was written"
+    return replace(finding, broken=said)
 
 
 def _among(lines: Iterable[tuple[str, bytes]]) -> Iterable[Root]:

@@ -6,14 +6,16 @@ from uuid import UUID
 
 import typer
 
-from gateway.cli import tables
+from gateway.cli import evidence, tables
 from gateway.cli.arguments import name
 from gateway.cli.client import Client
 from gateway.cli.options import OutputOption, with_client
 from gateway.cli.tables import Output
 from gateway.console.api.models import AuditEntries, AuditEntryView
 
-app = typer.Typer(help="The audit log of the console: who did what.", no_args_is_help=True)
+app = typer.Typer(help="The audit log: who did what, and the proof of it.", no_args_is_help=True)
+app.command("export")(evidence.export)
+app.command("verify")(evidence.verify)
 
 
 @app.command("list")

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import structlog
 
-from gateway.console import auth
+from gateway.console import attesting, auth
 from gateway.console.accounts import Accounts
 from gateway.console.admission import Entrance
 from gateway.console.api.application import application
 from gateway.console.api.door import Runner, Site
 from gateway.console.api.routes import Rooms
 from gateway.console.api.watchers import Watchers
+from gateway.console.attesting import Notary
 from gateway.console.auth import Doorkeeper
 from gateway.console.bells import Bells
 from gateway.console.confirming import Confirming
@@ -104,7 +105,10 @@ async def running(settings: ConsoleSettings, *, clock: Clock) -> AsyncIterator[R
     with files.only_one(state):
         authority = Authority.open(state / "authority", now=clock.now())
         custody = await asyncio.to_thread(Custody, settings, authority, clock=clock)
-        async with Store.open(settings.database_url) as store:
+        async with (
+            Store.open(settings.database_url) as store,
+            attesting.opened(store, state, clock=clock) as notary,
+        ):
             await _move_in(store, state, clock)
             bells = Bells()
             grant_key = GrantKey.keep(state / "grant.key")
@@ -130,9 +134,18 @@ async def running(settings: ConsoleSettings, *, clock: Clock) -> AsyncIterator[R
                     reached = _reached(settings, authority, door=door, tunnel_port=tunnel_port)
                     nested.doors |= _doors(settings.listen, tunnel=tunnel_port, api=door.getsockname()[1])
                     rooms = _rooms(
-                        store, bells, authority, streams, nested=nested, reached=reached, settings=settings, clock=clock
+                        store,
+                        bells,
+                        authority,
+                        streams,
+                        nested=nested,
+                        notary=notary,
+                        reached=reached,
+                        settings=settings,
+                        clock=clock,
                     )
-                    async with _serving(rooms, door, settings, custody), supervise.running(custody=custody.run()):
+                    parts = {"custody": custody.run(), "notary": notary.run()}
+                    async with _serving(rooms, door, settings, custody), supervise.running(**parts):
                         try:
                             yield reached
                         finally:
@@ -155,13 +168,14 @@ def _doors(listen: str, **ports: int) -> dict[str, tuple[str, int]]:
     return {name: (host, port) for name, port in ports.items()}
 
 
-def _rooms(
+def _rooms(  # noqa: PLR0913 - what all the handlers work with
     store: Store,
     bells: Bells,
     authority: Authority,
     streams: Streams,
     *,
     nested: Nested,
+    notary: Notary,
     reached: Reached,
     settings: ConsoleSettings,
     clock: Clock,
@@ -193,6 +207,7 @@ def _rooms(
         watchers=Watchers(bells),
         streams=streams,
         nested=nested,
+        notary=notary,
         clock=clock,
     )
 

@@ -11,6 +11,7 @@ from gateway.console.accounts import Accounts
 from gateway.console.api.echoes import Echoes
 from gateway.console.api.tunnels import Tunnels
 from gateway.console.api.watchers import Watchers
+from gateway.console.attesting import Notary
 from gateway.console.auth import Doorkeeper
 from gateway.console.confirming import Confirming
 from gateway.console.fleet import Fleet
@@ -58,6 +59,7 @@ class Rooms:
     watchers: Watchers
     streams: Streams
     nested: Nested
+    notary: Notary
     clock: Clock
     echoes: Echoes = field(default_factory=Echoes)
     tunnels: Tunnels = field(default_factory=Tunnels)

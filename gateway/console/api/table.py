@@ -15,6 +15,7 @@ from gateway.console import (
     rulings,
 )
 from gateway.console.api import accounts as accounts_api
+from gateway.console.api import audit as audit_api
 from gateway.console.api import authority as authority_api
 from gateway.console.api import echo, echoes, enrolment, handlers, identity, nest, problems, streams, tunnel, tunnels
 from gateway.console.api import policies as policies_api
@@ -161,6 +162,8 @@ TABLE = (
         status=101,
         errors=(problems.UpgradeMissingError, tunnels.TooManyTunnelsError),
     ),
+    Route("POST", "/api/v1/audit/roots", "signAudit", audit_api.sign),
+    Route("GET", "/api/v1/audit/lines", "listAuditLines", audit_api.list_lines),
     Route("GET", "/api/v1/audit", "listAudit", handlers.list_audit, errors=(errors.AuditEntryUnknownError,)),
     Route(
         "DELETE",

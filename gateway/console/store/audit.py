@@ -1,17 +1,30 @@
-"""This file is how the audit log is remembered: rows are added and read, never changed and never removed."""
+"""This file is how the audit log is remembered: rows are added and read, never changed and never removed.
+
+Each row carries a line of the tenant's own hash chain, numbered from 1, which says all that the row says. Rows from
+before there was a chain have none; how many there are is the chain's first line.
+"""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, or_
+from sqlalchemy import Row, and_, func, or_
 
+from gateway.audit import lines as auditlines
+from gateway.audit.lines import Act, End, Fact
 from gateway.console.errors import AuditEntryUnknownError
 from gateway.console.records import AuditEntry, AuditOutcome
 from gateway.console.store.scope import Within
 from gateway.console.store.tables import audit as table
+from gateway.console.store.tables import tenants
 from gateway.kit import ids
+
+CHAIN_BEGAN = "audit.chain-began"
+LOG = "the audit log"
+"""Who is said to act where the log speaks of itself."""
+OWN = ("entry", "actor", "gateway", "target")
+"""What a line says of its row; a fact of one of these names is called otherwise in the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +36,39 @@ class Sought:
     before: UUID | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A line of the chain; `differs` when its row says something else."""
+
+    number: int
+    line: str
+    differs: bool
+
+
 async def append(rows: Within, entry: AuditEntry) -> None:
-    """Add an entry."""
-    await rows.insert(
-        table,
-        id=entry.id,
-        at=entry.at,
-        actor=entry.actor,
-        action=entry.action,
-        gateway=entry.gateway,
-        target=entry.target,
-        outcome=entry.outcome.value,
-        facts=entry.facts,
-    )
+    """Add an entry to the end of the tenant's chain."""
+    # One at a time: two that follow on the same line would not be a chain.
+    await rows.run(rows.select(tenants, tenants.c.id).with_for_update())
+    before = await end(rows)
+    if not before.number and (earlier := await _unchained(rows)):
+        began = AuditEntry(
+            ids.new_id(entry.at), entry.at, LOG, CHAIN_BEGAN, None, None, AuditOutcome.ENDED, {"earlier": earlier}
+        )
+        before = await _insert(rows, began, before)
+    await _insert(rows, entry, before)
+
+
+async def end(rows: Within) -> End:
+    """Return where the tenant's chain stands."""
+    found = rows.select(table, table.c.number, table.c.line).where(table.c.number.is_not(None))
+    last = await rows.one(found.order_by(table.c.number.desc()).limit(1))
+    return End() if last is None else End(last.number, auditlines.digest(last.line.encode()))
+
+
+async def links(rows: Within, *, after: int, limit: int) -> list[Link]:
+    """Return lines of the chain, those behind the number `after`."""
+    found = rows.select(table).where(table.c.number > after).order_by(table.c.number).limit(limit)
+    return [_link(row) for row in await rows.all(found)]
 
 
 async def note(
@@ -85,3 +118,40 @@ def _entry(row: Row[Any]) -> AuditEntry:
         outcome=AuditOutcome(row.outcome),
         facts=dict(row.facts),
     )
+
+
+async def _insert(rows: Within, entry: AuditEntry, before: End) -> End:
+    line = _line(entry, before)
+    await rows.insert(
+        table,
+        id=entry.id,
+        at=entry.at,
+        actor=entry.actor,
+        action=entry.action,
+        gateway=entry.gateway,
+        target=entry.target,
+        outcome=entry.outcome.value,
+        facts=entry.facts,
+        number=before.number + 1,
+        line=line,
+    )
+    return End(before.number + 1, auditlines.digest(line.encode()))
+
+
+async def _unchained(rows: Within) -> int:
+    counted = await rows.one(rows.select(table, func.count()).where(table.c.number.is_(None)))
+    return 0 if counted is None else int(counted[0])
+
+
+def _line(entry: AuditEntry, before: End) -> str:
+    facts: dict[str, Fact] = {f"said-{name}" if name in OWN else name: fact for name, fact in entry.facts.items()}
+    facts |= {"entry": str(entry.id), "actor": entry.actor, "gateway": entry.gateway, "target": entry.target}
+    act = Act(entry.action, entry.outcome.value, facts)
+    return auditlines.chained(before, [act], at=entry.at.astimezone(UTC).isoformat()).decode().removesuffix("\n")
+
+
+def _link(row: Row[Any]) -> Link:
+    said = auditlines.parsed(row.line.encode())
+    number = row.number
+    differs = said is None or _line(_entry(row), End(number - 1, said.previous)) != row.line
+    return Link(number, row.line, differs)

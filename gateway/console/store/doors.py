@@ -51,6 +51,12 @@ async def tenant_of_gateway(store: Store, gateway: UUID) -> UUID | None:
     return tenant
 
 
+async def every_tenant(store: Store) -> list[UUID]:
+    """Return every tenant; for what the console does for each of them in turn."""
+    async with store.reading_unscoped("what is done for each tenant begins with who they are") as every:
+        return [row.id for row in (await every.run(select(tenants.c.id).order_by(tenants.c.id))).all()]
+
+
 async def tenant_named(store: Store, name: str, *, now: datetime) -> UUID:
     """Return the tenant of that name; it is made when there is none."""
     async with store.writing_unscoped("a tenant is made before anything can belong to it") as every:

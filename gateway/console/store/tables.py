@@ -327,5 +327,9 @@ audit = Table(
     Column("target", NAME),
     Column("outcome", String(20), nullable=False),
     Column("facts", DOCUMENT, nullable=False),
+    # The row as a line of its tenant's chain; none in rows from before there was one.
+    Column("number", BigInteger),
+    Column("line", Text),
     Index(None, "tenant_id", "at", "id"),
+    Index(None, "tenant_id", "number", unique=True),
 )

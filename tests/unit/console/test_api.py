@@ -230,14 +230,19 @@ async def test_a_tenant_finds_nothing_of_another_tenant(console: Console) -> Non
     stranger = await console.add_tenant("stranger")
     bodies: dict[str, object] = {
         "applyCluster": cluster().model_dump(mode="json"),
+        "planCluster": cluster().model_dump(mode="json"),
+        "proposePolicy": {"policy": "profile: observe"},
+        "tightenPolicy": {},
+        "pauseGateway": {},
+        "resumeGateway": {},
         "confirmGateway": {"words": "lusab-babad-lusab-babad-lusab-babad"},
         "makeRepairToken": {},
         "putSealedAccount": {"version": 1, "key_id": "0" * 64, "sealed": "AAAA"},
         "readInventory": {"account": "a"},
         "revokeGateway": {},
     }
-    empty = {"listRegistrationTokens", "listGateways", "listClusters", "listAudit"}
-    own = {"whoAmI", "makeRegistrationToken", "watchEvents", "watchProjectEvents", "openTunnel"}
+    empty = {"listRegistrationTokens", "listGateways", "listClusters", "listAudit", "listAuditLines"}
+    own = {"whoAmI", "makeRegistrationToken", "watchEvents", "watchProjectEvents", "openTunnel", "signAudit"}
 
     for route in TABLE:
         if route.public or route.operation in own:
