@@ -19,8 +19,10 @@ from gateway.console.api.models import WatchedEvent
 from gateway.contract.problems import Problem
 from gateway.identity import tls
 from gateway.identity.pinned import ConsoleUnreachableError
+from gateway.kit import moments
 from gateway.kit.answers import read_whole
 from gateway.kit.backoff import Backoff
+from gateway.kit.clock import SystemClock
 from gateway.kit.connector import Connector
 from gateway.kit.errors import GatewayError, Remedy
 
@@ -32,6 +34,17 @@ FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 60
 ANSWER_LIMIT = 16 * 1024 * 1024
 Answer = TypeVar("Answer", bound=BaseModel)
+
+
+NOT_YET, NO_LONGER = 9, 10
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of the same."""
+
+
+class CertificateOutOfTimeError(GatewayError):
+    """By this machine's clock the console's certificate has not begun, or has ended."""
+
+    code = "cli.certificate_out_of_time"
+    remedy = Remedy.OPERATOR
 
 
 class ConsoleNotTrustedError(GatewayError):
@@ -83,7 +96,8 @@ class Client:
         """Yield events as they happen, for ever, over cuts and restarts of the console, none twice, none left out.
 
         While the console does not answer or cannot now, yields the error each time it has been tried again in vain.
-        Raises AnsweredError (the console says no), ConsoleNotTrustedError or NotAConsoleError.
+        Raises AnsweredError (the console says no), ConsoleNotTrustedError, CertificateOutOfTimeError or
+        NotAConsoleError.
         """
         backoff = Backoff(random.random, first=1.0, cap=5.0)
         while True:
@@ -135,9 +149,16 @@ class Client:
             raise AnsweredError(_problem(text, response.status))
         return text
 
-    def _not_trusted(self, fault: aiohttp.ClientConnectorCertificateError) -> ConsoleNotTrustedError:
+    def _not_trusted(self, fault: aiohttp.ClientConnectorCertificateError) -> GatewayError:
         shown = fault.certificate_error
-        if isinstance(shown, ssl.SSLCertVerificationError) and shown.verify_code in OTHER_HOST:
+        code = shown.verify_code if isinstance(shown, ssl.SSLCertVerificationError) else None
+        if code in {NOT_YET, NO_LONGER}:
+            now, state = moments.minute(SystemClock().now()), "has not begun yet" if code == NOT_YET else "has ended"
+            return CertificateOutOfTimeError(
+                f"by this machine's clock ({now}) the certificate of {self._url} {state}: set the clock right; if it "
+                "is right, look at the console's own clock, and at `pcg console ca status` there"
+            )
+        if code in OTHER_HOST:
             return ConsoleNotTrustedError(
                 f"the certificate of {self._url} is not for that host: use a name that the console was started with "
                 "(`pcg console run --hosts`), or have this one added there"

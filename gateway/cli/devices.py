@@ -86,9 +86,9 @@ def judge(now: Met, before: Met | None, *, gateway: str, given: str | None) -> s
         return fingerprint
     if before.device_key != now.device_key and given is None:
         raise DeviceKeyChangedError(
-            f"{gateway} has another device key than the last time, with the fingerprint {fingerprint}: nothing was "
-            "sealed; compare it with what `pcg appliance status` shows on the appliance, and if it is the same, say "
-            f"--fingerprint {fingerprint}"
+            # Its words are not shown: who could copy them from here would not go and read them.
+            f"{gateway} has another device key than the last time: nothing was sealed; if it was paired anew, read the "
+            'six words that `pcg appliance status` shows on the appliance, and give them with --fingerprint "..."'
         )
     if before.device_key == now.device_key and now.sealing_made_at < before.sealing_made_at:
         raise SealingKeyOldError(

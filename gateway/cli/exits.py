@@ -1,5 +1,6 @@
 """This file is the exit codes of `pcg`, and how an error is told on the way out."""
 
+import errno
 import json
 import sys
 import traceback
@@ -73,6 +74,13 @@ class SystemRefusedError(GatewayError):
     remedy = Remedy.OPERATOR
 
 
+class DiskFullError(GatewayError):
+    """There is no room left for what is to be written."""
+
+    code = "cli.disk_full"
+    remedy = Remedy.OPERATOR
+
+
 class DefectError(GatewayError):
     """Something went wrong that has no name."""
 
@@ -101,6 +109,8 @@ def named(error: BaseException) -> GatewayError:
             return InputInvalidError(str(error))
         case TyperException():
             return UsageError(f"{error.format_message().rstrip('.?')}; --help shows what there is")
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return DiskFullError(f"{_place(error)}there is no room left: make room, then do it again")
         case OSError():
             return SystemRefusedError(f"{_place(error)}{error.strerror or error}")
     return DefectError(

@@ -61,8 +61,17 @@ def make_private_directory(path: Path) -> Path:
 def write_whole(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) -> None:
     """Replace `path` by `content` at once: readers and crashes see the old file or the new one.
 
-    The new file and its directory are flushed to disk before this returns. OSError travels upwards.
+    The new file and its directory are flushed to disk before this returns. OSError travels upwards, and names `path`.
     """
+    try:
+        _write_whole(path, content, mode)
+    except OSError as fault:
+        # A write that fails for want of room names no file by itself.
+        fault.filename = str(path)
+        raise
+
+
+def _write_whole(path: Path, content: bytes, mode: int) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from gateway.cli import client as client_module
-from gateway.cli.client import Client, ConsoleNotTrustedError
+from gateway.cli.client import CertificateOutOfTimeError, Client, ConsoleNotTrustedError
 from gateway.cli.exits import AnsweredError
 from gateway.cli.session import Session
 from gateway.cli.stream import LIMIT, Events, NotAConsoleError
@@ -183,10 +184,13 @@ async def test_a_console_that_is_away_is_named() -> None:
 
 
 @asynccontextmanager
-async def securely(tmp_path: Path, *hosts: str, trust: str | None = None) -> AsyncIterator[Client]:
-    authority = Authority.open(tmp_path, now=SystemClock().now())
+async def securely(
+    tmp_path: Path, *hosts: str, trust: str | None = None, ahead: timedelta = timedelta()
+) -> AsyncIterator[Client]:
+    now = SystemClock().now() + ahead
+    authority = Authority.open(tmp_path, now=now)
     key = keys.new_key()
-    issued = authority.sign_server(key.public_key(), list(hosts), now=SystemClock().now())
+    issued = authority.sign_server(key.public_key(), list(hosts), now=now)
     (tmp_path / "server.pem").write_text(issued.pem)
     keys.write(tmp_path / "server.key", key)
     secured = tls.server(tmp_path / "server.pem", tmp_path / "server.key")
@@ -214,6 +218,16 @@ async def test_another_console_is_not_trusted_and_the_way_out_is_named(tmp_path:
         with pytest.raises(ConsoleNotTrustedError, match="compare the pin"):
             await client.ask("GET", "/healthz", Health)
         with pytest.raises(ConsoleNotTrustedError, match="compare the pin"):
+            await anext(client.watch())
+
+
+@pytest.mark.parametrize(("days", "state"), [(60, "has not begun yet"), (-60, "has ended")])
+async def test_a_wrong_clock_is_not_taken_for_another_console(days: int, state: str, tmp_path: Path) -> None:
+    async with securely(tmp_path, "127.0.0.1", ahead=timedelta(days=days)) as client:
+        year = SystemClock().now().year
+        with pytest.raises(CertificateOutOfTimeError, match=rf"clock \({year}-.* UTC\) .* {state}: set the clock"):
+            await client.ask("GET", "/healthz", Health)
+        with pytest.raises(CertificateOutOfTimeError, match=state):
             await anext(client.watch())
 
 

@@ -1,5 +1,6 @@
 """This file is the promises of the way out: one harmless sentence, no secret, and a code for scripts."""
 
+import errno
 import json
 
 import pytest
@@ -45,6 +46,13 @@ def test_an_error_with_several_lines_keeps_them(capsys: pytest.CaptureFixture[st
 def test_no_secret_leaves_with_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     left(AnsweredError(samples.problem("bad key pcgkey1_0123_secret")))
     assert "0123" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_named_with_its_way_out(reason: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=str(int(Exit.OPERATOR))):
+        exits.leave(OSError(reason, "No space left on device", "/state/session.json"), as_json=False)
+    assert capsys.readouterr().err.startswith("error: /state/session.json: there is no room left: make room")
 
 
 def test_programs_get_the_error_as_json(capsys: pytest.CaptureFixture[str]) -> None:

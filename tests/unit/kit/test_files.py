@@ -16,6 +16,15 @@ from gateway.kit import files
 pathlib.Path.replace = lambda *_: os._exit(9)
 files.write_whole(pathlib.Path(sys.argv[1]), b"new")
 """
+MAY_WRITE_TEN_BYTES = """
+import pathlib, resource, sys
+from gateway.kit import files
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+try:
+    files.write_whole(pathlib.Path(sys.argv[1]), bytes(100))
+except OSError as fault:
+    print(fault.filename)
+"""
 HOLD = """
 import pathlib, sys
 from gateway.kit import files
@@ -168,6 +177,14 @@ def test_of_two_processes_only_one_works_in_a_directory(tmp_path: Path) -> None:
         process.kill()
     with files.only_one(tmp_path):
         pass
+
+
+def test_a_write_that_fails_names_the_file_and_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "kept"
+    path.write_bytes(b"old")
+    with python(MAY_WRITE_TEN_BYTES, path) as process:
+        assert process.communicate()[0] == f"{path}\n"
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("kept", b"old")]
 
 
 def test_the_directory_is_let_go_of_at_the_end_also_of_a_failure(tmp_path: Path) -> None:
