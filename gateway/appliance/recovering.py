@@ -8,8 +8,8 @@
     whom to trust: the roots it has ── none fits ──> successions, each signed by the root before ──> roots that follow
                      │
                      v
-    start ──> the console's time ──> certificate still good by it ──> called again, with the roots that follow
-                     │ not good, or the console has said so
+    start ──> its time, and whose certificates it takes ──> ours is still good by both ──> called again, with the roots
+                     │ not good, or the console has said so                                                that follow
                      v
     finish: device key and join state ──> certificate, join state ── one rename ──> called again
 
@@ -19,7 +19,7 @@ leads to a root that is trusted: somebody with a stolen key of the console's can
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -203,7 +203,7 @@ class _Attempt:
         async with aiohttp.ClientSession(self.known.console, connector=connector, timeout=PATIENCE) as session:
             start = RecoveryStart(gateway_id=self.known.gateway_id, nonce=secrets.token_hex(32))
             challenge = await _asked(session.post(START, json=_body(start), allow_redirects=False), RecoveryChallenge)
-            if await asyncio.to_thread(self._is_still_good, roots, challenge.server_time):
+            if await asyncio.to_thread(self._is_still_good, roots, challenge):
                 return await asyncio.to_thread(self._follow, roots)
             connector.only_key = connector.key_seen
             seen = recovery.Seen(pinned.read_authority(root, source="the trust").pin, connector.key_seen or "")
@@ -212,8 +212,9 @@ class _Attempt:
         await asyncio.to_thread(self._keep, result, roots)
         return True
 
-    def _is_still_good(self, roots: Sequence[str], now: datetime) -> bool:
-        return not self.is_worthless and is_good(self.identity.chain(), roots, now=now)
+    def _is_still_good(self, roots: Sequence[str], said: RecoveryChallenge) -> bool:
+        taken = _taken(roots, said.takes)
+        return not self.is_worthless and is_good(self.identity.chain(), taken, now=said.server_time)
 
     def _follow(self, roots: Sequence[str]) -> bool:
         """Trust the roots that were followed to; tell whether they are others than before."""
@@ -274,6 +275,14 @@ async def _asked(asking: "aiohttp.client._RequestContextManager", answer: type[A
         raise ConsoleUnreachableError(
             "the answer is not a console's: look for a proxy between, or a console of another version"
         ) from fault
+
+
+def _taken(roots: Sequence[str], pins: Collection[str] | None) -> list[str]:
+    """Return those of the roots (PEM) below which a console takes certificates that has said so by these pins.
+
+    A root may be retired there long before its appliances hear of it: what it vouches for is of no use then.
+    """
+    return [root for root in roots if pins is None or pinned.read_authority(root, source="the trust").pin.hex() in pins]
 
 
 def _stranger(known: Joined) -> ConsoleNotTrustedError:

@@ -80,7 +80,8 @@ class Recovery:
             await self._tenant(start.gateway_id)
             now, nonce = self._clock.now(), secrets.token_hex(32)
             challenge = self._challenger.challenge(str(start.gateway_id), start.nonce, nonce=nonce, now=now)
-            return RecoveryChallenge(challenge=challenge, nonce=nonce, server_time=now)
+            takes = [pin.hex() for pin in self._house.authority.client_pins]
+            return RecoveryChallenge(challenge=challenge, nonce=nonce, server_time=now, takes=takes)
 
     async def finish(self, finish: RecoveryFinish, *, address: str) -> RecoveryResult:
         """Take a gateway back that proves itself.

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, Field, SecretStr, field_serializer
 
 from gateway.contract.problems import Problem
 from gateway.contract.shapes import Report, Wish
-from gateway.contract.trust import Digest, Nonce, Pem, Signature, TrustBundle
+from gateway.contract.trust import MOST_ROOTS, Digest, Nonce, Pem, Signature, TrustBundle
 
 
 class JoinState(Report):
@@ -81,6 +81,11 @@ class RecoveryChallenge(Report):
     challenge: str = Field(max_length=2048, description="opaque; to be sent back unchanged within two minutes")
     nonce: Nonce
     server_time: AwareDatetime
+    takes: list[Digest] | None = Field(
+        default=None,
+        max_length=MOST_ROOTS,
+        description="pins of the roots below which this console takes certificates of appliances now; null if not said",
+    )
 
 
 class RecoveryFinish(Wish):

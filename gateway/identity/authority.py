@@ -123,6 +123,11 @@ class Authority:
         return "".join(self.trust.roots)
 
     @property
+    def client_pins(self) -> tuple[bytes, ...]:
+        """The pins of the roots below which appliances' certificates are taken."""
+        return tuple(spki_pin(one) for one in self._chain.roots)
+
+    @property
     def pin(self) -> bytes:
         """SHA-256 of the current root's SubjectPublicKeyInfo."""
         return spki_pin(self._chain.roots[0])

@@ -22,6 +22,7 @@ from gateway.console.bells import Bells
 from gateway.console.enrolling import House
 from gateway.console.granting import Issuer
 from gateway.console.pairing import Pairing
+from gateway.console.records import Gateway
 from gateway.console.recovery import Recovery
 from gateway.console.renewal import Renewal
 from gateway.console.rulings import Rulings
@@ -101,6 +102,10 @@ class Hub:
     async def admit(self, chain: str) -> Admitted:
         leaf = x509.load_pem_x509_certificate(chain.encode())
         return await self.entrance.admit(leaf.public_bytes(serialization.Encoding.DER), address="203.0.113.7")
+
+    async def gateway(self, gateway: UUID) -> Gateway:
+        async with self.store.reading(self.scope) as rows:
+            return await gateways.by_id(rows, gateway)
 
     async def keeps_trust(self, gateway: UUID, version: int) -> None:
         async with self.store.writing(self.scope) as rows:

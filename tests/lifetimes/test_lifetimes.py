@@ -29,7 +29,11 @@ from tests.lifetimes.hub import Hub
 from tests.lifetimes.life import DAY, HOUR, Life, without_a_wire
 
 YEARS = 3
-LOOK_EVERY = 20 * HOUR
+LOOK_EVERY = 8 * HOUR
+LOOKS = 2
+"""How often in a row an appliance that is on may look for its console in vain: less than a day."""
+PAUSES = (21 * DAY, 13 * HOUR, 60.0)
+"""Between the steps of a rotation of the root."""
 MEMORY = Path("/dev/shm")
 WORTHLESS = (CertificateOverError, CertificateReplacedError, CertificateSpentError, CertificateUnknownError)
 
@@ -87,10 +91,8 @@ class World:
         async def look() -> None:
             now = self.hub.calendar.seconds
             life.cut_when_over()
-            if life.on and not life.connected:
-                await life.call()
-            if life.connected:
-                await life.renew_if_due()
+            await life.look()
+            assert life.in_vain < LOOKS, f"{life.name} is on, and stranded for a day: {life.faults[-5:]}"
             self.at(now + LOOK_EVERY * self.random.uniform(0.5, 1.5), look)
 
         async def steal() -> None:
@@ -102,23 +104,35 @@ class World:
         self.at(self.hub.calendar.seconds + self.random.uniform(20, 80) * DAY, steal)
 
     def rotate(self) -> None:
-        """Rotate the root thrice in the years, whoever sleeps meanwhile, and the intermediate now and then."""
+        """Rotate the root thrice in the years, whoever sleeps meanwhile, and the intermediate now and then.
+
+        Whoever does it waits for weeks between the steps, or for hours, or not at all, and then starts the console
+        again after each.
+        """
         authority, calendar = self.hub.authority, self.hub.calendar
 
-        def then(step: Callable[[], object]) -> Callable[[], None]:
+        def then(step: Callable[[], object], *, restarted: bool = False) -> Callable[[], None]:
             def take() -> None:
                 step()
                 self.hub.certify()
+                self.spread_the_word(restarted=restarted)
 
             return take
 
-        for number in range(3):
-            begin = (120 + 330 * number) * DAY
-            self.at(begin, then(lambda: authority.hand_on(now=calendar.now())))
-            self.at(begin + 21 * DAY, then(lambda: authority.promote(now=calendar.now())))
-            self.at(begin + 42 * DAY, then(authority.retire))
+        for number, pause in enumerate(PAUSES):
+            begin, hurried = (120 + 330 * number) * DAY, pause < DAY
+            self.at(begin, then(lambda: authority.hand_on(now=calendar.now()), restarted=hurried))
+            self.at(begin + pause, then(lambda: authority.promote(now=calendar.now()), restarted=hurried))
+            self.at(begin + 2 * pause, then(authority.retire, restarted=hurried))
         for number in range(5):
             self.at((60 + 210 * number) * DAY, then(lambda: authority.renew_intermediate(now=calendar.now())))
+
+    def spread_the_word(self, *, restarted: bool) -> None:
+        """Tell whoever is connected whom to trust from now on, and cut all if the console was started again."""
+        for life in self.lives:
+            if life.connected:
+                life.hear_whom_to_trust()
+            life.connected = life.connected and not restarted
 
     async def try_what_was_replaced(self, life: Life) -> None:
         """Show certificates that were replaced, as a copy of an old disk would: none may be taken."""

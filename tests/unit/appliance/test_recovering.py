@@ -138,6 +138,19 @@ async def tells(console: Console, version: int) -> bool:
     return bool(answer.body["trust"]["version"] == version)
 
 
+async def shows_trust(appliance: Appliance, version: int) -> bool:
+    """Tell whether the appliance keeps that trust bundle."""
+    return appliance.identity.member().trust.version == version
+
+
+def moved(appliance: Appliance, console: Console) -> None:
+    """Have the appliance call a console at the ports that it was given at its last start."""
+    appliance.console = console
+    update = {"console": console.reached.api, "tunnel": console.reached.tunnel}
+    known = appliance.identity.member().model_copy(update=update)
+    files.write_whole(appliance.settings.state / "identity" / "joined.json", known.model_dump_json().encode())
+
+
 async def rotated(console: Console, times: int = 1) -> None:
     """Bring in other roots while nobody is listening, and retire the former ones."""
     for _ in range(times):
@@ -206,6 +219,25 @@ async def test_missed_rotations_of_the_root_are_followed_step_by_step(
     after = appliance.identity.member()
     assert set(after.trust.roots).isdisjoint(before.trust.roots)
     assert is_good(appliance.identity.chain(), after.trust.roots, now=console.clock.now())
+
+
+async def test_an_appliance_whose_root_was_retired_while_it_was_off_comes_back_once_the_console_was_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows both roots, and its certificate is below the one that the console knows no more."""
+    async with running_console(tmp_path / "console") as console:
+        appliance = await paired(console, tmp_path)
+        before = appliance.identity.certificate()
+        async with appliance.running(monkeypatch):
+            for step, version in ((Step.ROOT, 2), (Step.SWITCH, 3)):
+                await rotate(console.settings, step, even_so=True, now=console.clock.now())
+                await until(lambda version=version: shows_trust(appliance, version))  # type: ignore[misc]
+        await rotate(console.settings, Step.RETIRE, even_so=True, now=console.clock.now())
+    async with running_console(tmp_path / "console") as console:
+        moved(appliance, console)
+        async with appliance.running(monkeypatch):
+            await until(lambda: shows_trust(appliance, 4))
+    assert appliance.identity.certificate() != before
 
 
 async def test_a_stranger_at_the_consoles_address_learns_nothing_and_changes_nothing(
