@@ -4,6 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
+from rich.console import Group
 from rich.text import Text
 
 from gateway.cli import tables
@@ -28,7 +29,8 @@ def show(command_id: CommandId, output: OutputOption = Output.TABLE) -> None:
 
     async def work(client: Client) -> None:
         found = await client.ask("GET", path("commands", str(command_id)), CommandView)
-        tables.show(found, _words(found), output)
+        plan = [] if found.plan is None else [tables.plan(found.plan)]
+        tables.show(found, Group(_words(found), *plan), output)
 
     with_client(work, output=output)
 

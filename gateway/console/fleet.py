@@ -112,7 +112,9 @@ class Fleet:
         return command
 
     async def delete_cluster(self, scope: Scope, name: str, *, author: str, plan: str | None = None) -> Wished:
-        """Remove a cluster; asked twice, the answer is the same. Raises ClusterUnknownError.
+        """Remove a cluster, by no other plan than the one of that hash, if one is named. Raises ClusterUnknownError.
+
+        Asked twice, the answer is the first command, whatever plan that is bound to.
 
         A cluster that no appliance can have heard of is gone at once.
         """

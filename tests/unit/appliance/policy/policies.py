@@ -9,7 +9,7 @@ from gateway.appliance.policy import quotas
 from gateway.appliance.policy.judging import Situation
 from gateway.appliance.policy.quotas import Usage
 from gateway.contract.clusters import CloudPlacement, ClusterSpec, NodePool, PoolRole
-from gateway.contract.commands import ApplyCluster, Command, DeleteCluster, ReadInventory
+from gateway.contract.commands import ApplyCluster, Command, DeleteCluster, PlanCluster, ReadInventory
 from gateway.contract.policy import (
     CLASS_OF,
     Amounts,
@@ -79,11 +79,10 @@ specs = st.builds(
     st.integers(0, 5),
     st.integers(1, 4),
 )
-tasks = (
-    st.builds(ApplyCluster, cluster_id=st.sampled_from(CLUSTERS), spec=specs)
-    | st.builds(DeleteCluster, cluster_id=st.sampled_from(CLUSTERS), name=st.just("demo"), cloud=placements)
-    | st.builds(ReadInventory, account=accounts)
+wishes = st.builds(ApplyCluster, cluster_id=st.sampled_from(CLUSTERS), spec=specs) | st.builds(
+    DeleteCluster, cluster_id=st.sampled_from(CLUSTERS), name=st.just("demo"), cloud=placements
 )
+tasks = wishes | st.builds(PlanCluster, of=wishes) | st.builds(ReadInventory, account=accounts)
 commands = st.builds(Command, id=st.uuids(version=4), task=tasks, author=st.just("mallory"), created_at=st.just(WHEN))
 amounts = st.builds(
     Amounts,

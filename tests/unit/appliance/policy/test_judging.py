@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from gateway.appliance.policy import judging
 from gateway.appliance.policy.judging import Outcome, Situation, judge, judge_pack, judge_stream
 from gateway.appliance.policy.quotas import Usage
-from gateway.contract.commands import Command
+from gateway.contract.commands import ApplyCluster, Command, DeleteCluster, PlanCluster
 from gateway.contract.policy import CLASS_OF, DestroyNeeds, Policy, Profile, Tightening, Window, every_kind
-from tests.fakes.wishes import a_delete, a_read, an_apply
+from tests.fakes.wishes import a_cluster, a_command, a_delete, a_read, an_apply
 from tests.unit.appliance.policy.policies import (
     CLUSTERS,
     KEYS,
@@ -25,9 +25,15 @@ from tests.unit.appliance.policy.policies import (
     situation,
     situations,
     tightenings,
+    wishes,
 )
 
-KINDS = {"inventory.read": a_read(), "cluster.apply": an_apply(), "cluster.delete": a_delete(uuid4())}
+KINDS = {
+    "inventory.read": a_read(),
+    "cluster.plan": a_command(PlanCluster(of=ApplyCluster(cluster_id=uuid4(), spec=a_cluster()))),
+    "cluster.apply": an_apply(),
+    "cluster.delete": a_delete(uuid4()),
+}
 ALLOWED, WAITS, REFUSED = Outcome.ALLOWED, Outcome.WAITS, Outcome.REFUSED
 RANK = {ALLOWED: 0, WAITS: 1, REFUSED: 2}
 
@@ -47,9 +53,9 @@ def test_every_kind_of_command_has_a_class() -> None:
 @pytest.mark.parametrize(
     ("profile", "allowed"),
     [
-        (Profile.OBSERVE, {"inventory.read"}),
-        (Profile.PROVISION, {"inventory.read", "cluster.apply"}),
-        (Profile.OPERATE, {"inventory.read", "cluster.apply", "cluster.delete"}),
+        (Profile.OBSERVE, {"inventory.read", "cluster.plan"}),
+        (Profile.PROVISION, {"inventory.read", "cluster.plan", "cluster.apply"}),
+        (Profile.OPERATE, set(KINDS)),
         (Profile.CUSTOM, set()),
     ],
 )
@@ -73,7 +79,7 @@ def test_each_profile_has_streams_or_none(profile: Profile, outcome: Outcome) ->
 
 def test_a_custom_policy_allows_what_it_lists() -> None:
     policy = a_policy(Profile.CUSTOM, commands={"allow": ["read", "cluster.apply"]}, targets={"allow": ["web*"]})
-    assert [verdict_on(command, policy) for command in KINDS.values()] == [ALLOWED, ALLOWED, REFUSED]
+    assert [verdict_on(command, policy) for command in KINDS.values()] == [ALLOWED, ALLOWED, ALLOWED, REFUSED]
     assert judge_stream(policy, None, target="web-1", lane="bulk").outcome is ALLOWED
     assert judge_stream(policy, None, target="ssh", lane="bulk").outcome is REFUSED
 
@@ -131,6 +137,17 @@ def test_objects_of_vsphere_are_bounded_by_name(
     bound: dict[str, list[str]], cloud: dict[str, str], expected: list[str]
 ) -> None:
     assert against(an_apply(spec=a_wish(**cloud)), a_policy(vsphere=bound)) == expected
+
+
+@given(policy=policies, here=situations, task=wishes)
+def test_a_plan_may_look_where_the_command_it_plans_may_act_and_nowhere_else(
+    policy: Policy, here: Situation, task: ApplyCluster | DeleteCluster
+) -> None:
+    def places(command: Command) -> list[tuple[str, Outcome]]:
+        rules = judge(policy, None, command, here).rules
+        return [(rule.name, rule.outcome) for rule in rules if rule.name.startswith("vsphere.")]
+
+    assert places(a_command(PlanCluster(of=task))) == places(a_command(task))
 
 
 def test_what_is_bounded_has_to_be_named_and_the_rule_says_so() -> None:
