@@ -5,11 +5,15 @@
     certificate -> admitted? ─ hello ─┬─ the same boot as the living connection, or it is dead ─ takes its place
                      refused ─────────┴─ another boot, and the living connection answers ─ two of it: both are cut
 
+A machine that was copied with its memory has the same boot: then the two take each other's place in turn. That happens
+to one that turns over to its next certificate too, but not again and again.
+
 A connection replaces the older one of its gateway once it was greeted, and not before: a caller that says nothing, or
 is refused, takes nobody's place but that of another who was not greeted yet. Everything a connection does is
 idempotent, so that two that overlap for a moment, or one after a crash, change nothing twice.
 """
 
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -38,6 +42,10 @@ TRY_LATER = 1013
 ALIVE_WITHIN = 5.0
 """Seconds in which a living connection answers, when another one says it is the same gateway."""
 
+TURNS = 2
+"""How often in FIGHT seconds a boot may take the place of its own living connection."""
+FIGHT = 60.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -55,6 +63,7 @@ class Relay:
         self._desk = desk
         self._greeting: dict[UUID, Place] = {}
         self._greeted: dict[UUID, Place] = {}
+        self._turns: dict[UUID, deque[float]] = {}
 
     async def serve(self, channel: Channel) -> None:
         """Serve one channel until it ends; never raises for what a peer does."""
@@ -90,7 +99,7 @@ class Relay:
         """Shut the gateway out if another machine is connected as it. Raises GatewayQuarantinedError."""
         gateway = admitted.gateway
         living = self._greeted.get(gateway.id)
-        if living is None or living.boot_id == hello.boot_id:
+        if living is None or (living.boot_id == hello.boot_id and not self._is_fought_over(gateway.id)):
             return
         # An appliance that was started again has left a connection behind that nobody answers on.
         if not await living.channel.answers(within=ALIVE_WITHIN):
@@ -100,6 +109,12 @@ class Relay:
         self._desk.bells.ring(gateway.id)
         self._desk.bells.ring(gateway.tenant)
         raise GatewayQuarantinedError("another machine with this gateway's identity is connected: neither may be")
+
+    def _is_fought_over(self, gateway: UUID) -> bool:
+        """Count that a boot takes its own place; tell whether that is too often for one machine."""
+        now, turns = self._desk.clock.monotonic(), self._turns.setdefault(gateway, deque(maxlen=TURNS + 1))
+        turns.append(now)
+        return len(turns) > TURNS and now - turns[0] <= FIGHT
 
 
 @asynccontextmanager

@@ -1,13 +1,15 @@
 """This file is what is promised when an appliance is copied, put back or moved: it is found out, and harms nothing."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
 from pydantic import SecretStr
 
-from gateway.console.relay import REFUSED, REPLACED
+from gateway.console.relay import FIGHT, REFUSED, REPLACED
 from gateway.contract.events import CommandBegan, CommandEnded, CommandOutcome
 from gateway.contract.identity import Hardware, RenewalRefused
 from gateway.contract.messages import Deliver, Hello
@@ -63,6 +65,45 @@ async def test_the_same_boot_may_connect_before_it_lets_go(console: Console) -> 
     async with appliance.connected(protocol=IDENTITY) as old, appliance.connected(protocol=IDENTITY) as new:
         assert await closed(old) == REPLACED
         await new.settle()
+
+    assert await conditions(console) == []
+
+
+@pytest.mark.attack(7)
+async def test_a_copy_with_its_memory_that_takes_turns_with_the_original_is_found_out(console: Console) -> None:
+    """It has the same boot as well: nothing tells the two apart but that both are there."""
+    appliance = await paired_appliance(console)
+    async with AsyncExitStack() as stack:
+        lines = [await stack.enter_async_context(appliance.connected(protocol=IDENTITY)) for _ in range(3)]
+        channel = await stack.enter_async_context(appliance.dialled())
+        async with asyncio.TaskGroup() as group:
+            codes = [group.create_task(closed(line)) for line in lines]
+            last = Line(appliance, channel)
+            await last.say(Hello(protocol=3, software="9.9", boot_id=appliance.boot_id, next_event=1))
+            assert await closed(last) == REFUSED
+        assert [one.result() for one in codes] == [REPLACED, REPLACED, REFUSED]
+
+    assert (await gateway(console))["standing"] == "quarantined"
+    assert await conditions(console) == ["cloned"]
+
+
+async def test_one_that_calls_again_and_again_because_its_connections_die_is_no_copy(console: Console) -> None:
+    appliance = await paired_appliance(console)
+    async with AsyncExitStack() as stack:
+        for _ in range(4):
+            line = await stack.enter_async_context(appliance.connected(protocol=IDENTITY))
+            line.channel._connection.transport.pause_reading()
+
+    assert await conditions(console) == []
+
+
+async def test_one_that_turns_over_now_and_then_is_no_copy(console: Console) -> None:
+    appliance = await paired_appliance(console)
+    async with AsyncExitStack() as stack:
+        for _ in range(5):
+            line = await stack.enter_async_context(appliance.connected(protocol=IDENTITY))
+            console.clock.ahead += timedelta(seconds=FIGHT / 2 + 1)
+        await line.settle()
 
     assert await conditions(console) == []
 
