@@ -9,7 +9,9 @@ import structlog
 
 from gateway.appliance import forwarding, hardware, outward, pairing, streams
 from gateway.appliance.audit import AuditLog
+from gateway.appliance.auditor import Auditor
 from gateway.appliance.datalinks import DataLinks
+from gateway.appliance.denials import Denials
 from gateway.appliance.greeting import Greeter, Self
 from gateway.appliance.handlers import handlers
 from gateway.appliance.identity import Identity, NotPairedError, Paired
@@ -62,7 +64,8 @@ async def run(settings: ApplianceSettings) -> None:
             append = audit.append
             notary = Notary(audit, lambda: (str(identity.member().gateway_id), identity.device()), clock=clock)
             gate = Gate(state, journal, gateway=paired.gateway_id, append=append, clock=clock)
-            diary = Diary(state, clock)
+            auditor = Auditor(append)
+            diary = Denials(Diary(state, clock), auditor)
             itself, turnover = Self(uuid4(), _hardware(identity)), Turnover()
             first_roads = partial(_roads_to_recover, settings, identity)
             first, cap = settings.reconnect_first, settings.reconnect_cap
@@ -102,19 +105,20 @@ async def run(settings: ApplianceSettings) -> None:
                     ):
                         await asyncio.Event().wait()
 
-            try:
-                async with supervise.running(
-                    work=Lockdown(state).keep(work, clock=clock),
-                    gate=gate.run(),
-                    compaction=_compact(journal, clock),
-                    notary=notary.run(),
-                    **forwarding.parts(settings, audit, clock=clock),
-                ):
-                    log.info("appliance ready", gateway=paired.gateway_name, state=str(state))
-                    await supervise.until_asked_to_stop()
-                    log.info("appliance stopping; commands go on at the next start")
-            finally:
-                await notary.stop()
+            with auditor:
+                try:
+                    async with supervise.running(
+                        work=Lockdown(state).keep(work, clock=clock),
+                        gate=gate.run(),
+                        compaction=_compact(journal, clock),
+                        notary=notary.run(),
+                        **forwarding.parts(settings, audit, clock=clock),
+                    ):
+                        log.info("appliance ready", gateway=paired.gateway_name, state=str(state))
+                        await supervise.until_asked_to_stop()
+                        log.info("appliance stopping; commands go on at the next start")
+                finally:
+                    await notary.stop()
 
 
 async def _once_welcomed(executor: Executor, link: Link, journal: Journal, clock: Clock) -> None:

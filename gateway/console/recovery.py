@@ -28,11 +28,11 @@ from gateway.console.enrolling import House
 from gateway.console.errors import GatewayUnknownError
 from gateway.console.granting import Issuer, Question
 from gateway.console.limits import Buckets
-from gateway.console.records import Gateway
+from gateway.console.records import AuditOutcome, Gateway
 from gateway.console.standing import BUDGET_SPAN, Join, JoinProof
-from gateway.console.store import doors, gateways
+from gateway.console.store import audit, doors, gateways
 from gateway.console.store import standing as store
-from gateway.console.store.database import Store
+from gateway.console.store.database import Store, StoreConflictError, StoreUnavailableError
 from gateway.console.store.scope import Scope, Within
 from gateway.console.store.standing import Papers
 from gateway.contract.identity import Granted, RecoveryChallenge, RecoveryFinish, RecoveryResult, RecoveryStart
@@ -95,16 +95,15 @@ class Recovery:
                 gateway = await gateways.by_id(rows, finish.gateway_id)
             proved = self._proved(gateway, finish)
             self._limits.by_gateway.take(str(gateway.id), now=self._clock.monotonic())
-            async with self._store.writing(Scope(tenant)) as rows:
-                gateway = await gateways.held(rows, finish.gateway_id)
-                answer = await self._answered(rows, gateway, proved, address)
-            # What was found out may end open sessions, and changes what people see.
-            self._bells.ring(gateway.id)
-            self._bells.ring(tenant)
-            if isinstance(answer, GatewayError):
-                raise answer
+            try:
+                gateway, granted = await self._finished(gateway, proved, address)
+            except (StoreUnavailableError, StoreConflictError):
+                raise
+            except GatewayError as fault:
+                await self._write_refusal(gateway, fault, address)
+                raise
         log.info("gateway recovered", gateway=gateway.name, id=str(gateway.id), address=address)
-        return RecoveryResult(granted=answer, tunnel=self._house.tunnel, server_time=self._clock.now())
+        return RecoveryResult(granted=granted, tunnel=self._house.tunnel, server_time=self._clock.now())
 
     def _proved(self, gateway: Gateway, finish: RecoveryFinish) -> "_Proved":
         nonce = self._challenger.opened(finish.challenge, str(finish.gateway_id), finish.nonce, now=self._clock.now())
@@ -113,6 +112,27 @@ class Recovery:
         request = joinstate.digest(finish.request)
         proof = JoinProof(finish.join_number, finish.join_proof, message, request, by_device=True)
         return _Proved(finish, nonce, gateway.device_key, proof)
+
+    async def _finished(self, gateway: Gateway, proved: "_Proved", address: str) -> tuple[Gateway, Granted]:
+        async with self._store.writing(Scope(gateway.tenant)) as rows:
+            gateway = await gateways.held(rows, gateway.id)
+            answer = await self._answered(rows, gateway, proved, address)
+        # What was found out may end open sessions, and changes what people see.
+        self._bells.ring(gateway.id)
+        self._bells.ring(gateway.tenant)
+        if isinstance(answer, GatewayError):
+            raise answer
+        return gateway, answer
+
+    async def _write_refusal(self, gateway: Gateway, fault: GatewayError, address: str) -> None:
+        """Write into the audit log that a gateway which has proved itself was not taken back."""
+        facts = {"code": fault.code, "reason": fault.message, "address": address}
+        now, outcome = self._clock.now(), AuditOutcome.REFUSED
+        actor = f"gateway {gateway.name}"
+        async with self._store.writing(Scope(gateway.tenant)) as rows:
+            await audit.note(
+                rows, "gateway.recover", actor=actor, now=now, gateway=gateway.name, outcome=outcome, **facts
+            )
 
     async def _answered(
         self, rows: Within, gateway: Gateway, proved: "_Proved", address: str

@@ -112,10 +112,10 @@ class Gate:
         try:
             command = Command.model_validate(message.command)
         except ValidationError:
-            return await inbox.take(message)  # which knows what to say to that
+            return await self._noted(await inbox.take(message))  # which knows what to say to that
         try:
             async with self.admitting(command, approvals=message.approvals):
-                return await inbox.take(message)
+                return await self._noted(await inbox.take(message))
         except PolicyRefusedError as error:
             inbox.settled(command)
             return Rejected(command_id=command.id, problem=problem_of_refusal(error))
@@ -168,6 +168,15 @@ class Gate:
                 await asyncio.to_thread(self.kept.tighten, tightening)
                 await self._tell(Act("policy.tightened", "ok", {"narrows": tightening is not None}))
 
+    async def refused(self, act: Act) -> None:
+        """Write that something was refused, or count it where a flood would push older lines out of the log."""
+        if not self._refusals.take(self._clock.monotonic()):
+            self._untold += 1
+            return
+        untold, self._untold = self._untold or None, 0
+        log.info("refused by the site", action=act.action, **{k: v for k, v in act.facts.items() if k != "message"})
+        await self._tell(Act(act.action, act.outcome, {**act.facts, "untold": untold}))
+
     async def run(self) -> None:
         """Count what has ended, until cancelled; soon, for the journal does not remember it for long."""
         while True:
@@ -180,6 +189,13 @@ class Gate:
                 continue
             async with self._journal.changed:
                 await self._journal.changed.wait_for(lambda: any(map(self._ending, self._open)))
+
+    async def _noted(self, answer: Answer) -> Answer:
+        """Write down what the inbox rejects: no rule is against it, and it is not done either."""
+        if isinstance(answer, Rejected):
+            facts = {"command": str(answer.command_id), "code": answer.problem.code, "message": answer.problem.message}
+            await self.refused(Act("command.refused", "refused", facts))
+        return answer
 
     async def _is_known(self, command: Command) -> bool:
         try:
@@ -194,7 +210,7 @@ class Gate:
         facts = _facts(command)
         if verdict.outcome is Outcome.REFUSED:
             refusal = _refusal("the policy of the site does not allow it", verdict)
-            await self._tell_of_refusal(Act("command.refused", "refused", {**facts, "message": refusal.message}))
+            await self.refused(Act("command.refused", "refused", {**facts, "message": refusal.message}))
             raise refusal
         if verdict.outcome is Outcome.WAITS:
             await self._let_wait(command, verdict)
@@ -209,7 +225,8 @@ class Gate:
         """Return the verdict, or why there is none: what is damaged is mended on the site, and then it is taken."""
         try:
             await self._settle()
-            await asyncio.to_thread(self._take_in, command, approvals)
+            for act in await asyncio.to_thread(self._take_in, command, approvals):
+                await self.refused(act)
             return await asyncio.to_thread(self._judged, command), None
         except (PolicyUnreadableError, UsageUnreadableError) as fault:
             return None, PolicyWaitsError(fault.message)
@@ -227,7 +244,7 @@ class Gate:
         if verdict.outcome is Outcome.ALLOWED:
             return
         refusal = _refusal("since it was accepted the policy of the site has come to forbid it", verdict)
-        await self._tell_of_refusal(Act("command.refused", "refused", {**_facts(command), "message": refusal.message}))
+        await self.refused(Act("command.refused", "refused", {**_facts(command), "message": refusal.message}))
         raise refusal
 
     async def _judged_at_last(self, command: Command) -> Verdict:
@@ -262,17 +279,20 @@ class Gate:
     def _judged_stream(self, target: str, lane: str) -> Verdict:
         return judging.judge_stream(self.kept.file.read().policy, self.kept.tightening(), target=target, lane=lane)
 
-    def _take_in(self, command: Command, approvals: Sequence[Approval]) -> None:
-        """Keep the signatures that came with a command; those that are no good are as if they had not come."""
+    def _take_in(self, command: Command, approvals: Sequence[Approval]) -> list[Act]:
+        """Keep the signatures that came with a command; return what is to be said of those that are no good."""
+        refused: list[Act] = []
         if not approvals or self.kept.file.read().policy.destroy.needs is not DestroyNeeds.SIGNATURE:
-            return
+            return refused
         now = self._clock.now()
         self.kept.wait(command, reason="it came with signatures", now=now)
         for one in approvals:
             try:
                 self.kept.add(one, gateway=self._gateway, now=now)
             except NothingWaitsError as fault:
-                log.warning("a signature is no good", command=str(command.id), key=one.key, reason=fault.message)
+                facts: dict[str, Fact] = {**_facts(command), "key": one.key, "message": fault.message}
+                refused.append(Act("approval.refused", "refused", facts))
+        return refused
 
     def _is_in_force(self, tightening: Tightening | None) -> bool:
         try:
@@ -290,7 +310,7 @@ class Gate:
         try:
             await asyncio.to_thread(self.kept.propose, proposal)
         except PolicyInvalidError as fault:
-            log.warning("the console proposes a policy that cannot be read", error=fault.message)
+            await self.refused(Act("policy.proposed", "refused", {"author": message.author, "message": fault.message}))
             return
         log.info("the console proposes a policy", author=message.author, sha256=proposal.sha256 if proposal else None)
         sha256 = proposal.sha256 if proposal else None
@@ -329,15 +349,6 @@ class Gate:
         except AuditNotWrittenError as fault:
             raise PolicyWaitsError(fault.message) from fault
         self._said.append(act)
-
-    async def _tell_of_refusal(self, act: Act) -> None:
-        """Write that something was refused, or count it where a flood would push older lines out of the log."""
-        if not self._refusals.take(self._clock.monotonic()):
-            self._untold += 1
-            return
-        untold, self._untold = self._untold or None, 0
-        log.info("refused by the policy", action=act.action, **{k: v for k, v in act.facts.items() if k != "message"})
-        await self._tell(Act(act.action, act.outcome, {**act.facts, "untold": untold}))
 
     async def _tell(self, act: Act) -> None:
         try:

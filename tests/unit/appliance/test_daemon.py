@@ -22,6 +22,7 @@ from gateway.appliance.policy.reading import PolicyFile, of_profile
 from gateway.appliance.resolving import Dialler
 from gateway.appliance.settings import ApplianceSettings
 from gateway.appliance.targets import Target, Targets
+from gateway.audit import judging
 from gateway.audit.lines import Act, parsed
 from gateway.commands import steps
 from gateway.commands.journal import Journal
@@ -290,3 +291,19 @@ async def opened(road: Session, target: str) -> Stream:
             stream.reset()
             assert reply.code in {"target.unknown", "gateway.unknown", "gateway.away", "gateway.disconnected"}, reply
             await asyncio.sleep(0.05)
+
+
+async def test_the_audit_log_is_signed_when_the_appliance_stops_and_has_gone_to_its_file(tmp_path: Path) -> None:
+    state, copy = files.make_private_directory(tmp_path / "state"), tmp_path / "copy.jsonl"
+    identity = Identity.open(state)
+    ScriptedConsole(tmp_path / "console").pair(identity)
+    log = AuditLog(state, clock=SystemClock())
+    log.append([Act("stream.refused", "refused", {"user": "ada"})])
+    settings = settings_in(tmp_path).model_copy(update={"audit_file": copy})
+    async with running_appliance(settings):
+        await until(lambda: copy.exists() and b"stream.refused" in copy.read_bytes())
+        await until(lambda: bool(log.roots()))
+        log.append([Act("target.added", "ok", {"target": "web"})])
+    found = judging.judge(log.lines, log.roots(), only=(identity.device().public_pem,))
+    assert [root.why for root in log.roots()] == ["day", "stop"]
+    assert (found.broken, found.proven) == (None, 3)

@@ -206,6 +206,12 @@ async def test_the_budget_is_spent_then_a_person_approves(console: Console) -> N
     refused = await recover(console, lost(appliance))
     assert (refused.status, refused.body["code"]) == (403, "recovery.needs_approval")
     assert await conditions(console) == ["recovery-needs-approval"]
+    (denied,) = (await console.ask("GET", "/api/v1/audit?action=gateway.recover")).body["items"]
+    assert (denied["outcome"], denied["gateway"], denied["facts"]["code"]) == (
+        "refused",
+        "dc1",
+        "recovery.needs_approval",
+    )
 
     await rule(console, "approve-recovery")
     appliance = await came_back(appliance)

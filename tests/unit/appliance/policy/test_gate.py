@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,9 +12,13 @@ from gateway.appliance.audit import AuditNotWrittenError
 from gateway.appliance.policy import gate
 from gateway.appliance.policy.gate import Gate, PolicyRefusedError, PolicyWaitsError
 from gateway.audit.lines import Act
+from gateway.commands.inbox import Inbox
 from gateway.commands.journal import Journal
 from gateway.commands.ledger import CommandChangedError
 from gateway.contract.events import CommandOutcome
+from gateway.contract.messages import Deliver, Rejected
+from gateway.contract.policy import PolicyProposed
+from gateway.contract.version import PROTOCOL
 from gateway.identity import approval
 from tests.fakes.clock import HandClock
 from tests.fakes.wishes import a_delete, a_read, an_apply
@@ -210,4 +214,31 @@ async def test_a_console_with_all_its_keys_destroys_nothing_without_the_sites_si
     for bad in (forged, stolen, elsewhere, forged.model_copy(update={"key": approval.public_text(alice)})):
         with pytest.raises(PolicyWaitsError, match="needs 1 signatures of alice; there are none"):
             await site.accept(delete, approvals=[bad])
+    assert {act.facts["command"] for act in site.told("approval.refused")} == {str(delete.id)}
     await site.accept(delete, approvals=[approval.sign(alice, delete, gateway=GATEWAY, expires=soon)])
+
+
+async def test_what_the_inbox_rejects_is_in_the_audit_log_too(site: Guarded) -> None:
+    site.policy("profile: operate\n")
+    inbox, command = Inbox(site.journal, PROTOCOL), an_apply()
+    await site.gate.answer(delivery(command.model_dump(mode="json")), inbox)
+    changed = command.model_copy(update={"author": "mallory"})
+    for document, code in (
+        ({"id": str(command.id), "kind": "from the future"}, "command.not_understood"),
+        (changed.model_dump(mode="json"), CommandChangedError.code),
+    ):
+        answer = await site.gate.answer(delivery(document), inbox)
+        assert isinstance(answer, Rejected)
+        assert answer.problem.code == code
+        refused = site.told("command.refused")[-1].facts
+        assert (refused["command"], refused["code"]) == (document["id"], code)
+
+
+def delivery(document: dict[str, object]) -> Deliver:
+    return Deliver(command_id=UUID(str(document["id"])), command=document)
+
+
+async def test_a_proposal_that_cannot_be_read_is_refused_in_the_audit_log(site: Guarded) -> None:
+    await site.gate.heard(PolicyProposed(policy="profile: no\x1b[2Jne\n", author="ada"))
+    (told,) = site.told("policy.proposed")
+    assert (told.outcome, told.facts["author"]) == ("refused", "ada")
