@@ -9,6 +9,7 @@ from hmac import compare_digest
 
 import structlog
 
+from gateway.console import conditions
 from gateway.console.bells import Bells
 from gateway.console.enrolling import AWAITING
 from gateway.console.records import AuditOutcome, Gateway, Standing
@@ -81,9 +82,15 @@ async def _confirmed(rows: Within, gateway: Gateway, *, author: str, now: dateti
             gateway=gateway.name,
         )
     if gateway.standing is Standing.UNCONFIRMED:
-        await papers_of.set_standing(rows, gateway.id, Standing.ACTIVE)
+        await papers_of.set_standing(rows, gateway.id, _after_words(gateway))
     await papers_of.clear_condition(rows, gateway.id, AWAITING, DIFFERS)
     await audit.note(rows, "gateway.confirm", actor=author, now=now, gateway=gateway.name)
+
+
+def _after_words(gateway: Gateway) -> Standing:
+    # The device is the right one; that it runs on another machine by now is for a release.
+    moved = any(one.type == conditions.HARDWARE_CHANGED for one in gateway.conditions)
+    return Standing.PAUSED if moved else Standing.ACTIVE
 
 
 async def _differs(rows: Within, gateway: Gateway, *, author: str, now: datetime) -> None:

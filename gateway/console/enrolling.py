@@ -188,11 +188,14 @@ def _awaiting(name: str, now: datetime) -> Condition:
 
 
 async def _alert(rows: Within, token: Token, finish: PairingFinish, now: datetime) -> None:
-    """Say on the gateway and in the audit log that a second device holds the token; once for each device in a row."""
+    """Say on the gateway and in the audit log that a second device holds the token.
+
+    Once, until somebody has seen to it: who holds the token can show as many fresh devices as he likes.
+    """
     other, own = words.fingerprint(finish.device_key), words.fingerprint(token.used_by or "")
     message = f"the registration token was used by another device, {other}, after it had paired this gateway, {own}"
     found = await gateways.find(rows, token.gateway_name)
-    if found is None or any(one.message == message for one in found.conditions):
+    if found is None or any(one.type == USED_ELSEWHERE for one in found.conditions):
         return
     remedy = (
         "compare with the six words that the right appliance shows (`pcg appliance status`): if they are others, "

@@ -7,10 +7,12 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from gateway.console import alarms
+from gateway.console.conditions import hardware_changed
 from gateway.console.limits import Buckets
 from gateway.console.records import Standing
 from gateway.console.store import gateways, standing, tokens
@@ -111,6 +113,18 @@ async def test_a_device_that_knocks_again_and_again_is_told_of_once(console: Con
     for _ in range(3):
         await finish(console, one, second)
     assert len(await audited(console, "pairing.token-used")) == 1
+
+
+@pytest.mark.attack(1)
+async def test_one_that_shows_a_fresh_device_each_time_fills_no_log(console: Console) -> None:
+    one = await parsed(console)
+    await finish(console, one, candidate()[0])
+    await finish(console, one, candidate()[0])
+    first = await conditions(console)
+    for _ in range(2):
+        assert (await finish(console, one, candidate()[0])).status == 409
+    assert len(await audited(console, "pairing.token-used")) == 1
+    assert await conditions(console) == first, "the first of them is who was told of"
 
 
 @pytest.mark.attack(1)
@@ -354,6 +368,22 @@ async def test_to_confirm_lifts_no_quarantine(console: Console) -> None:
     said = await console.ask("POST", "/api/v1/gateways/dc1/confirm", {"words": fingerprint(applicant)})
     assert (said.status, said.body["code"]) == (409, "gateway.nothing_to_confirm")
     assert await standing_of(console) is Standing.QUARANTINED
+
+
+@pytest.mark.attack(7)
+async def test_the_right_words_do_not_wake_a_gateway_that_runs_on_another_machine(console: Console) -> None:
+    applicant = await confirmable(console)
+    async with console.store() as store, store.writing(await console.scope()) as rows:
+        known = await gateways.named(rows, "dc1")
+        moved = hardware_changed(known.name, UUID(int=1), UUID(int=2), now=console.clock.now())
+        await alarms.pause(rows, known, moved, now=console.clock.now())
+
+    said = await console.ask("POST", "/api/v1/gateways/dc1/confirm", {"words": fingerprint(applicant)})
+
+    assert (said.status, said.body["standing"]) == (200, "paused")
+    assert list(await conditions(console)) == ["hardware-changed"]
+    released = await console.ask("POST", "/api/v1/gateways/dc1/release")
+    assert (released.body["standing"], released.body["conditions"]) == ("active", [])
 
 
 async def test_a_gateway_that_is_to_be_confirmed_connects_and_gets_its_commands_only_then(console: Console) -> None:
