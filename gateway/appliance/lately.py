@@ -59,8 +59,11 @@ class Diary:
 
     state: Path
     clock: Clock
-    _known: Lately = field(default_factory=Lately, init=False)
+    _known: Lately = field(init=False)
     _told_offset: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._known = read(self.state)
 
     def welcomed(self, server_time: datetime) -> None:
         """Take note of a welcome, and say in the log when the two clocks are too far apart."""

@@ -86,3 +86,13 @@ def test_what_cannot_be_read_is_as_good_as_none(tmp_path: Path, state: Path, con
     files.write_whole(state / "lately.json", content)
     assert lately.read(state) == Lately()
     assert "not yet" in said(state)
+
+
+def test_the_last_welcome_is_still_known_after_the_appliance_was_started_again(tmp_path: Path, state: Path) -> None:
+    ScriptedConsole(tmp_path / "console").pair(Identity.open(state))
+    Diary(state, HandClock()).welcomed(WHEN)
+    welcomed = json.loads(said(state, "-o", "json"))["welcomed_at"]
+    Diary(state, HandClock()).failed(DialError("nobody answers"))
+    found = json.loads(said(state, "-o", "json"))
+    assert found["welcomed_at"] == welcomed is not None
+    assert found["failure"]["code"] == "tunnel.dial"
