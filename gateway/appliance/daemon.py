@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import structlog
 
-from gateway.appliance import forwarding, hardware, outward, pairing, streams
+from gateway.appliance import anew, forwarding, hardware, outward, pairing, streams
 from gateway.appliance.audit import AuditLog
 from gateway.appliance.auditor import Auditor
 from gateway.appliance.datalinks import DataLinks
@@ -97,10 +97,17 @@ async def run(settings: ApplianceSettings) -> None:
                         gate=gate,
                     )
                     lines = DataLinks(identity, streams=service, outward=roads, turnover=turnover, clock=clock)
+
+                    async def calls() -> None:
+                        async with supervise.running(
+                            link=link.run(first=first, cap=cap),
+                            lines=lines.run(sessions=settings.data_sessions, first=first, cap=cap),
+                        ):
+                            await asyncio.Event().wait()
+
                     async with supervise.running(
                         executor=_once_welcomed(executor, link, journal, clock),
-                        link=link.run(first=first, cap=cap),
-                        lines=lines.run(sessions=settings.data_sessions, first=first, cap=cap),
+                        calls=anew.keep(calls, identity, clock=clock),
                         streams=service.run(),
                     ):
                         await asyncio.Event().wait()
