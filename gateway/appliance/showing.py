@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import typer
@@ -11,6 +12,7 @@ from gateway.appliance import lately
 from gateway.appliance.identity import Identity, Joined, NotPairedError
 from gateway.appliance.lately import LARGEST_OFFSET, Lately
 from gateway.identity import words
+from gateway.kit import moments
 from gateway.kit.errors import GatewayError
 
 Document = dict[str, object]
@@ -47,7 +49,7 @@ def _who(identity: Identity, known: Joined) -> Document:
         "certificates_had": known.join.number,
         "epoch": known.epoch,
         "trust_version": known.trust.version,
-        "console_time": known.told and known.told.isoformat(),
+        "console_time": known.told and moments.stamp(known.told),
     }
 
 
@@ -64,14 +66,14 @@ def _certificate(identity: Identity) -> Document | None:
     except NotPairedError:
         return None
     began, ends = found.not_valid_before_utc, found.not_valid_after_utc
-    return {"serial": f"{found.serial_number:x}", "not_before": began.isoformat(), "not_after": ends.isoformat()}
+    return {"serial": f"{found.serial_number:x}", "not_before": moments.stamp(began), "not_after": moments.stamp(ends)}
 
 
 def _how(found: Lately) -> Document:
     return {
-        "welcomed_at": found.welcomed_at and found.welcomed_at.isoformat(),
+        "welcomed_at": found.welcomed_at and moments.stamp(found.welcomed_at),
         "clock_offset_seconds": found.clock_offset,
-        "failure": found.failure and found.failure.model_dump(mode="json"),
+        "failure": found.failure and found.failure.model_dump() | {"at": moments.stamp(found.failure.at)},
     }
 
 
@@ -89,14 +91,18 @@ def _lines(found: Document) -> Iterator[str]:
 def _state(found: Document) -> Iterator[str]:
     certificate, failure, offset = found["certificate"], found["failure"], found["clock_offset_seconds"]
     if isinstance(certificate, dict):
-        yield f"Certificate: {certificate['serial']}, until {certificate['not_after']}."
+        yield f"Certificate: {certificate['serial']}, until {_minute(certificate['not_after'])}."
     else:
         yield "Certificate: it cannot be read."
-    yield f"Last welcomed by the console: {found['welcomed_at'] or 'not yet'}."
+    yield f"Last welcomed by the console: {_minute(found['welcomed_at']) if found['welcomed_at'] else 'not yet'}."
     if isinstance(failure, dict):
-        yield f"Since {failure['at']}: {failure['message']} ({failure['code']})."
+        yield f"Since {_minute(failure['at'])}: {failure['message']} ({failure['code']})."
     if isinstance(offset, float) and abs(offset) > LARGEST_OFFSET:
         yield f"This machine's clock was {abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'} the console's."
+
+
+def _minute(stamp: object) -> str:
+    return moments.minute(datetime.fromisoformat(str(stamp)))
 
 
 def _listed(names: object) -> str:

@@ -6,7 +6,7 @@ terminal as it came.
 
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from pydantic import BaseModel
@@ -30,9 +30,10 @@ from gateway.console.api.models import (
 from gateway.contract.clusters import Machine
 from gateway.contract.inventory import Inventory
 from gateway.contract.plans import Capacity, Difference, Effect, Plan, PlannedStep
+from gateway.kit import moments
 
 GOOD = {"active", "ended", "ready", "prepared", "connected", "succeeded", "open"}
-WHOLE = {"MACHINE", "NAME", "ADDRESS", "ID", "PHASE", "AT", "IN", "OUT", "SECONDS", "CONDITION", "SINCE"}
+WHOLE = {"MACHINE", "NAME", "ADDRESS", "ID", "PHASE", "AT (UTC)", "IN", "OUT", "SECONDS", "CONDITION", "SINCE"}
 """Columns that are never broken or cut for want of room."""
 MARKS = {Effect.ADD: ("+", "green"), Effect.CHANGE: ("~", "yellow"), Effect.REMOVE: ("-", "red")}
 ANEW = ("-/+", "red")
@@ -209,14 +210,21 @@ def targets(one: Targets) -> Group:
 
 def audit(items: Sequence[AuditEntryView], *, older: str | None = None) -> Group:
     """Return the audit log as a table, one line an entry; `older` is the command that shows the next page."""
-    table = _table("AT", "WHO", "GATEWAY/TARGET", "OUTCOME", "IN", "OUT", "SECONDS")
+    table = _table("AT (UTC)", "WHO", "GATEWAY/TARGET", "OUTCOME", "IN", "OUT", "SECONDS")
     for one in items:
         where = "/".join(name for name in (one.gateway, one.target) if name)
         outcome = _state(one.outcome)
         if code := one.facts.get("code"):
             outcome.append(plain(f" {code}"))
         counts = (_amount(one.facts.get("received")), _amount(one.facts.get("sent")))
-        row = (_moment(one.at), one.actor, where, outcome, *counts, _seconds(one.facts.get("seconds")))
+        row = (
+            f"{one.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+            one.actor,
+            where,
+            outcome,
+            *counts,
+            _seconds(one.facts.get("seconds")),
+        )
         table.add_row(*(_one_line(cell) for cell in row))
     return Group(table, Text(plain(f"older: {older}"), style="dim")) if older else Group(table)
 
@@ -332,4 +340,4 @@ def _state(word: str) -> Text:
 
 
 def _moment(when: datetime) -> str:
-    return f"{when.astimezone():%Y-%m-%d %H:%M:%S}"
+    return moments.minute(when)

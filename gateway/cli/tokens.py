@@ -24,7 +24,7 @@ from gateway.console.api.models import (
 )
 from gateway.console.records import Standing
 from gateway.identity import tokens
-from gateway.kit import secretfile
+from gateway.kit import moments, secretfile
 from gateway.kit.clock import SystemClock
 
 token_app = typer.Typer(help="Registration tokens: what a new gateway pairs with.", no_args_is_help=True)
@@ -144,5 +144,5 @@ def _show_fresh(fresh: FreshRegistrationToken, does: str, output: Output) -> Non
         sys.stdout.write(fresh.model_dump_json(indent=2, ensure_ascii=True) + "\n")
         return
     after = " Then `pcg gateway confirm` wants the words that the appliance shows." if fresh.confirm else ""
-    sys.stderr.write(f"Token {plain(fresh.id)} {does} until {fresh.expires_at:%Y-%m-%d %H:%M} UTC.{after}\n")
+    sys.stderr.write(f"Token {plain(fresh.id)} {does} until {moments.minute(fresh.expires_at)}.{after}\n")
     sys.stdout.write(plain(fresh.token) + "\n")

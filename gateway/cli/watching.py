@@ -27,6 +27,7 @@ from gateway.console.records import CommandState
 from gateway.contract.events import CommandOutcome
 from gateway.contract.problems import Problem
 from gateway.identity.pinned import ConsoleUnreachableError
+from gateway.kit import moments
 from gateway.kit.errors import GatewayError, Remedy
 
 ASK_EVERY = 0.3
@@ -148,7 +149,7 @@ def _say(sentence: str) -> None:
 
 
 def _seen(when: datetime | None) -> str:
-    return f"last seen {when.astimezone():%Y-%m-%d %H:%M:%S}" if when else "never seen"
+    return f"last seen {moments.second(when)}" if when else "never seen"
 
 
 _DISPLACED = Problem(code="command.displaced", message="a later command took this one's place", remedy=Remedy.RETRY)

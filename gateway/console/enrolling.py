@@ -20,7 +20,7 @@ from gateway.console.store import audit, enrolment, gateways, tokens
 from gateway.console.store import standing as papers_of
 from gateway.console.store.enrolment import Enrolled
 from gateway.console.store.scope import Within
-from gateway.console.tokens import end_repairs
+from gateway.console.tokens import end_others, end_repairs
 from gateway.contract.conditions import Condition
 from gateway.contract.pairing import PairingFinish, PairingResult
 from gateway.identity import joinstate, words
@@ -91,6 +91,8 @@ async def enrol(rows: Within, house: House, token: Token, proved: Proved, *, now
     await tokens.used(rows, token.id, by=finish.device_key, answer=answer, now=now)
     if old is not None:
         await end_repairs(rows, old, author=token.author, now=now)
+    else:
+        await end_others(rows, token, now=now)
     await audit.note(
         rows,
         "gateway.pair" if old is None else "gateway.repair",

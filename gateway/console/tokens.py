@@ -119,6 +119,16 @@ async def end_repairs(rows: Within, gateway: Gateway, *, author: str, now: datet
         await audit.note(rows, "token.revoke", actor=author, now=now, gateway=gateway.name, token=token_id)
 
 
+async def end_others(rows: Within, token: Token, *, now: datetime) -> None:
+    """Make every other token worthless that was made for the gateway which has just paired with this one.
+
+    Somebody may hold one still; it would be good again the day the gateway is removed.
+    """
+    for token_id in await rows_of.open_named(rows, token.gateway_name):
+        await rows_of.revoke(rows, token_id, now=now)
+        await audit.note(rows, "token.revoke", actor=token.author, now=now, gateway=token.gateway_name, token=token_id)
+
+
 @dataclass(frozen=True, slots=True)
 class _Wish:
     gateway: str

@@ -56,6 +56,16 @@ async def open_repairs(rows: Within, gateway: UUID) -> list[str]:
     return [row.id for row in found]
 
 
+async def open_named(rows: Within, gateway_name: str) -> list[str]:
+    """Return the ids of the tokens, neither used nor revoked, for a gateway of that name.
+
+    Not those that another pairing holds just now: it finds the name taken, and neither waits for the other.
+    """
+    unused = table.c.used_at.is_(None), table.c.revoked_at.is_(None)
+    wanted = rows.select(table, table.c.id).where(table.c.gateway_name == gateway_name, *unused)
+    return [row.id for row in await rows.all(wanted.with_for_update(skip_locked=True))]
+
+
 async def revoke(rows: Within, token_id: str, *, now: datetime) -> None:
     """Note that a token was revoked."""
     await rows.run(rows.update(table).where(table.c.id == token_id).values(revoked_at=now))

@@ -1,6 +1,7 @@
 """This file is the promises of `pcg appliance status`, and of what the running appliance leaves for it."""
 
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from gateway.appliance.commands import app
 from gateway.appliance.identity import Identity
 from gateway.appliance.lately import Diary, Lately
 from gateway.identity import words
-from gateway.kit import files
+from gateway.kit import files, moments
 from gateway.tunnel.roads import DialError
 from tests.fakes.clock import HandClock
 from tests.fakes.wishes import WHEN
@@ -47,7 +48,9 @@ def test_one_that_is_paired_tells_its_fingerprint_its_certificate_and_the_last_w
     assert (found["fingerprint"], found["gateway"], found["epoch"]) == (fingerprint, "dc1", 1)
     assert found["certificate"]["serial"] == f"{identity.certificate().serial_number:x}"
     assert fingerprint in text
-    assert f"Last welcomed by the console: {WHEN.isoformat()}." in text
+    assert f"Last welcomed by the console: {moments.minute(WHEN)}." in text
+    assert found["welcomed_at"] == moments.stamp(WHEN)
+    assert f"until {moments.minute(identity.certificate().not_valid_after_utc)}." in text
     assert "clock" not in text
 
 
@@ -76,6 +79,8 @@ def test_why_it_does_not_connect_is_shown_until_it_does(tmp_path: Path, state: P
     diary = Diary(state, HandClock())
     diary.failed(DialError("nobody answers"))
     assert "nobody answers (tunnel.dial)" in said(state)
+    assert re.search(r"Since [\d-]+ \d\d:\d\d UTC: ", said(state))
+    assert re.fullmatch(r"[\d-]+T[\d:]+Z", json.loads(said(state, "-o", "json"))["failure"]["at"])
     diary.welcomed(WHEN)
     assert "nobody answers" not in said(state)
 

@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 import sys
+import time
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -53,6 +55,26 @@ def printed(picture: RenderableType, width: int = tables.WIDEST) -> str:
     console.print(picture)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["clusters", "cluster", "gateways", "tokens", "audit"])
+def test_a_moment_is_in_utc_and_says_so_whatever_the_zone_of_the_machine(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    time.tzset()
+    try:
+        text = printed(PICTURES[name]())
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    shown = re.findall(r"2026-05-0\d.{0,10}", text)
+    assert shown, text
+    if name == "audit":  # in a column that says so at its head
+        assert "AT (UTC)" in text
+        assert {one[:19] for one in shown} == {"2026-05-01 12:00:00"}
+    else:
+        assert {one for one in shown if not one.startswith("2026-05-01 12:00 UTC")} == set()
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -131,7 +153,7 @@ def test_an_entry_of_the_audit_log_is_one_line_and_its_numbers_are_whole(width: 
     lines = printed(tables.audit(entries), width).splitlines()
 
     head = lines[0].split()
-    assert (head[:2], head[3:]) == (["AT", "WHO"], ["OUTCOME", "IN", "OUT", "SECONDS"])
+    assert (head[:3], head[4:]) == (["AT", "(UTC)", "WHO"], ["OUTCOME", "IN", "OUT", "SECONDS"])
     assert len(lines) == 1 + len(entries)
     assert lines[2].endswith("7.0 GiB  0 bytes     12345.7")
     assert "refused" in lines[1]

@@ -300,6 +300,18 @@ async def test_a_repair_token_that_was_forgotten_undoes_nothing_that_was_decided
     assert [one["facts"]["token"] for one in await audited(console, "token.revoke")] == [forgotten.id]
 
 
+async def test_of_several_tokens_for_one_name_the_first_that_is_used_is_the_last(console: Console) -> None:
+    used, forgotten, other = await parsed(console), await parsed(console), await parsed(console, "dc2")
+    assert (await finish(console, used, candidate()[0])).status == 200
+    await console.ask("DELETE", "/api/v1/gateways/dc1")
+
+    said = await finish(console, forgotten, candidate()[0])
+
+    assert (said.status, said.body["code"]) == (410, "pairing.token_revoked")
+    assert (await finish(console, other, candidate()[0])).status == 200
+    assert [one["facts"]["token"] for one in await audited(console, "token.revoke")] == [forgotten.id]
+
+
 async def test_a_token_of_another_gateway_stays_good_when_one_is_revoked(console: Console) -> None:
     for name in ("dc1", "dc2"):
         await finish(console, await parsed(console, name), candidate()[0])
