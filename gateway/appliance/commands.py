@@ -17,6 +17,7 @@ from gateway.clouds import registry
 from gateway.clouds.accounts import AccountInvalidError, Accounts, CloudAccount
 from gateway.identity import words
 from gateway.kit import files, logs, loops, secretfile
+from gateway.kit.plain import plain
 
 app = typer.Typer(help="The appliance, from the inside of the data centre.", no_args_is_help=True)
 account_app = typer.Typer(help="Cloud accounts: kept on the appliance, never sent anywhere.", no_args_is_help=True)
@@ -99,7 +100,7 @@ def add_account(
     accounts = Accounts(files.make_private_directory(_settings(state=state).state) / "accounts")
     if check:
         product = asyncio.run(_look(account))
-        typer.echo(f"Signed in to {server}: {product}.")
+        typer.echo(plain(f"Signed in to {server}: {product}."))
     accounts.write(name, account)
     typer.echo(f"Account {name} is kept on this appliance.")
 

@@ -92,7 +92,8 @@ def show(
             }
         )
         return
-    typer.echo(text.rstrip("\n"))
+    for line in text.rstrip("\n").split("\n"):
+        typer.echo(_plain(line))
     typer.echo(f"# SHA-256 {sha256}")
     if tightening is not None:
         narrowed = json.dumps(tightening.model_dump(mode="json", exclude_defaults=True))

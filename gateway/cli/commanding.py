@@ -11,6 +11,7 @@ from gateway.cli import tables
 from gateway.cli.arguments import path
 from gateway.cli.client import Client
 from gateway.cli.options import OutputOption, with_client
+from gateway.cli.plain import plain
 from gateway.cli.tables import Output
 from gateway.console.api.models import CommandView, Pause
 
@@ -70,4 +71,4 @@ def _hold(verb: str, gateway: str, on: str | None, *, output: Output) -> None:
 
 def _words(command: CommandView) -> Text:
     said = f"{command.id}  {command.kind}  {command.state}  gateway {command.gateway}"
-    return Text(said if command.problem is None else f"{said}\n{command.problem.message}")
+    return Text(plain(said) if command.problem is None else f"{plain(said)}\n{plain(command.problem.message)}")

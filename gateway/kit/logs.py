@@ -1,5 +1,6 @@
 """This file is how logs are written: one JSON object a line on standard error, with no secret in it."""
 
+import json
 import logging
 import re
 import sys
@@ -33,6 +34,11 @@ def _cleaned(value: Any) -> Any:  # noqa: ANN401 - whatever somebody logs
     return without_secrets(repr(value))  # what JSON does not know would be written like this, unread by us
 
 
+def _line(event: object, **options: Any) -> str:  # noqa: ANN401 - what structlog passes on to json.dumps
+    """Return an event as JSON in printable ASCII: whatever is in it, it is one line that moves no cursor."""
+    return json.dumps(event, **options).replace("\x7f", "\\u007f")
+
+
 def configure(*, program: str, verbose: bool = False) -> None:
     """Send structlog and the standard library's logging to standard error as JSON lines.
 
@@ -58,7 +64,7 @@ def configure(*, program: str, verbose: bool = False) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
+                structlog.processors.JSONRenderer(serializer=_line),
             ],
         )
     )

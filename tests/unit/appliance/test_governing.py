@@ -217,3 +217,13 @@ def test_what_a_console_says_moves_no_cursor(state: Path, kept: Kept, capsys: py
     waits(kept, evil)
     pcg(state, "approvals")
     assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.attack(23)
+def test_a_proposal_turns_no_words_around(state: Path, kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "profile: observe  # \u202eevresbo\u2066 \u2028# operate\n# the second line\n"
+    kept.propose(Proposal(policy=text, author="mallory\u202e", at=SystemClock().now()))
+    pcg(state, "policy", "show", "--proposal")
+    shown = capsys.readouterr().out
+    assert all(line.isprintable() for line in shown.split("\n"))
+    assert shown.count("\n") == 3

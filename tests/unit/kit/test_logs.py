@@ -46,6 +46,30 @@ log.info("unfinished key", three="-----BEGIN " + "PRIVATE KEY-----\nQUJD")
 """
 
 
+HOSTILE = "vm\r\n{}\x1b[2J\x1b]52;c;AAAA\x07\x00\x7f\x9b31m\u202egpj\u2066\u2028"
+
+
+@pytest.mark.attack(23)
+def test_no_name_and_no_error_begins_a_line_or_moves_a_cursor() -> None:
+    script = f"""
+import logging, structlog
+from gateway.kit import logs
+logs.configure(program="tester")
+text = {HOSTILE!a}
+structlog.get_logger("a").info(text, **{{text: text}}, nested=[{{text: text}}], raw=text.encode())
+logging.getLogger("library").warning("library says %s", text)
+try:
+    raise ValueError(text)
+except ValueError:
+    structlog.get_logger("a").exception(text)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    lines = done.stderr.split("\n")
+    assert len(lines) == 4
+    assert all(line.isascii() and line.isprintable() for line in lines)
+    assert json.loads(lines[0])["event"] == HOSTILE
+
+
 @pytest.fixture(scope="module")
 def written() -> str:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=30, check=True)
