@@ -26,7 +26,7 @@ from gateway.appliance.identity import Identity
 from gateway.appliance.outward import Outward
 from gateway.appliance.renewal import Turnover
 from gateway.appliance.streams import StreamService
-from gateway.contract.streams import SESSION_PARAMETER
+from gateway.contract.streams import LATCH_PARAMETER, SESSION_PARAMETER
 from gateway.identity import tls
 from gateway.kit import supervise
 from gateway.kit.backoff import Backoff
@@ -155,7 +155,7 @@ class DataLinks:
     @asynccontextmanager
     async def _dialled(self, name: str) -> AsyncIterator[Session]:
         known = await asyncio.to_thread(self._identity.member)
-        url = address(known.tunnel, session=name)
+        url = address(known.tunnel, session=name, latch=self._streams.latch)
         async with AsyncExitStack() as stack:
             with self._outward.noting() as road:
                 calling = dial_data(url, tls=self._identity.tls(), road=road, on_stream=self._streams.taker(name))
@@ -164,10 +164,10 @@ class DataLinks:
             yield session
 
 
-def address(tunnel: str, *, session: str) -> str:
-    """Return the URL at which a data session of that id is opened."""
-    where = urlsplit(tunnel)
-    return urlunsplit(where._replace(path=where.path or "/", query=urlencode({SESSION_PARAMETER: session})))
+def address(tunnel: str, *, session: str, latch: str | None = None) -> str:
+    """Return the URL at which a data session of that id is opened, by an appliance that was told that latch, if any."""
+    where, said = urlsplit(tunnel), {SESSION_PARAMETER: session} | ({LATCH_PARAMETER: latch} if latch else {})
+    return urlunsplit(where._replace(path=where.path or "/", query=urlencode(said)))
 
 
 async def _over(session: Session) -> GatewayError | None:

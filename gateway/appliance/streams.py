@@ -109,6 +109,8 @@ class StreamService:
         self.time = ConsoleTime(clock)
         self.ready = asyncio.Event()
         """Set once the console has told its grant key; before that no stream can be opened."""
+        self.latch: str | None = None
+        """What the console has told last that data sessions show."""
         self._key: str | None = None
         self._grants: Grants | None = None
         self._visits: dict[UUID, _Visit] = {}
@@ -116,11 +118,12 @@ class StreamService:
         self._untold = 0
 
     def welcomed(self, welcome: Welcome, *, asked: float) -> None:
-        """Take the console's time and grant key; `asked` is when the hello was sent, by the monotonic clock.
+        """Take the console's time, latch and grant key; `asked` is when the hello was sent, by the monotonic clock.
 
         A console without a key, or with one that cannot be read, opens no streams.
         """
         self.time.heard(welcome.server_time, asked=asked)
+        self.latch = welcome.latch
         if welcome.grant_key == self._key:  # the same key keeps the memory of what was used
             return
         self._key, self._grants = welcome.grant_key, None

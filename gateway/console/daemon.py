@@ -26,6 +26,7 @@ from gateway.console.custody import Custody
 from gateway.console.enrolling import House
 from gateway.console.fleet import Fleet
 from gateway.console.granting import Issuer
+from gateway.console.latches import Latches
 from gateway.console.nested import Nested
 from gateway.console.pairing import Pairing
 from gateway.console.policies import Policies
@@ -114,6 +115,7 @@ async def running(settings: ConsoleSettings, *, clock: Clock) -> AsyncIterator[R
             grant_key = GrantKey.keep(state / "grant.key")
             entrance = Entrance(store, authority.vouches_for, clock)
             issuer = Issuer(authority, _kept_secret(state / "join.secret"))
+            latches = Latches(_kept_secret(state / "join.secret"))
             desk = Desk(
                 store=store,
                 bells=bells,
@@ -124,9 +126,10 @@ async def running(settings: ConsoleSettings, *, clock: Clock) -> AsyncIterator[R
                 clock=clock,
                 accounts=Accounts(store, bells, clock=clock),
                 policies=Policies(store, bells, clock=clock),
+                latches=latches,
             )
             relay = Relay(desk)
-            streams = Streams(store, Sessions(entrance), grant_key, clock=clock)
+            streams = Streams(store, Sessions(entrance, latches), grant_key, clock=clock)
             nested = Nested()
             lobby = Lobby(on_caller=nested.proves)
             with _listening(settings.listen, settings.api_port) as door:

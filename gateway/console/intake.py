@@ -129,7 +129,7 @@ async def offered(store: Store, gateway: Gateway, offers: Offers) -> None:
         await gateways.offers(rows, gateway.id, accounts=offers.accounts, targets=offers.targets)
 
 
-async def left(store: Store, gateway: Gateway, word: Leaving, *, address: str, clock: Clock) -> NoReturn:
+async def left(store: Store, gateway: Gateway, word: Leaving, address: str, *, clock: Clock) -> NoReturn:
     """Note that a gateway's site has ended the pairing: its identity is worth nothing from now on.
 
     Raises LeftError, or LeavingUnprovenError when the device key has not said so.

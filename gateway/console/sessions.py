@@ -13,10 +13,11 @@ import structlog
 
 from gateway.console.admission import RECHECK, Admitted, CertificateOverError, Entrance, SessionRefusedError
 from gateway.console.errors import GatewayAwayError, GatewayNotActiveError
+from gateway.console.latches import Latches
 from gateway.console.records import Gateway, Standing
 from gateway.console.roads import Road
-from gateway.contract.streams import SESSION_PARAMETER
-from gateway.kit.errors import GatewayError
+from gateway.contract.streams import LATCH_PARAMETER, SESSION_PARAMETER
+from gateway.kit.errors import GatewayError, Remedy
 
 MOST = 4
 """Sessions of one gateway that take streams; a fifth takes the place of the oldest."""
@@ -32,11 +33,19 @@ class SessionUnnamedError(SessionRefusedError):
     code = "relay.session_unnamed"
 
 
+class SessionStrangerError(GatewayError):
+    """A data session does not show what the appliance that is connected was told."""
+
+    code = "relay.session_stranger"
+    remedy = Remedy.RETRY
+
+
 @dataclass(frozen=True, slots=True)
 class DataSession:
-    """One data session, and whose it is."""
+    """One data session, whose it is, and what it shows for that."""
 
     id: UUID
+    latch: str
     admitted: Admitted
     road: Road
 
@@ -51,13 +60,15 @@ class Sessions:
     """Every data session that is open, by gateway, the oldest first."""
 
     entrance: Entrance
+    latches: Latches
     _open: dict[UUID, list[DataSession]] = field(default_factory=dict)
 
     async def serve(self, road: Road, path: str) -> None:
         """Keep a session, opened at `path`, until it is over; never raises for what a peer does."""
         try:
             admitted = await self.entrance.admit(road.peer_certificate, address=road.peer_address)
-            session = DataSession(named(path), admitted, road)
+            session = DataSession(named(path), _said(path, LATCH_PARAMETER), admitted, road)
+            self._refuse_stranger(session)
         except GatewayError as fault:
             log.warning("data session refused", address=road.peer_address, code=fault.code, reason=fault.message)
             await road.close(_code(fault), fault.code)
@@ -87,7 +98,12 @@ class Sessions:
                 group.create_task(session.road.drain(within=within))
 
     def _usable(self, gateway: UUID) -> list[DataSession]:
-        return [one for one in self._open.get(gateway, []) if not one.road.going_away.is_set()]
+        known = [one for one in self._open.get(gateway, []) if self.latches.opens(gateway, one.latch)]
+        return [one for one in known if not one.road.going_away.is_set()]
+
+    def _refuse_stranger(self, session: DataSession) -> None:
+        if not self.latches.opens(session.gateway.id, session.latch):
+            raise SessionStrangerError("the data session is not of the appliance that was greeted")
 
     async def _kept(self, session: DataSession) -> None:
         displaced = self._displaced_by(session)
@@ -133,8 +149,9 @@ class Sessions:
     async def _unwelcome(self, session: DataSession) -> GatewayError | None:
         """Return why a session may not go on, or None."""
         try:
+            self._refuse_stranger(session)
             standing = await self.entrance.still_welcome(session.admitted)
-        except (SessionRefusedError, CertificateOverError) as fault:
+        except (SessionRefusedError, CertificateOverError, SessionStrangerError) as fault:
             return fault
         except GatewayError as fault:
             log.warning("data session could not be looked at", code=fault.code, reason=fault.message)
@@ -157,10 +174,19 @@ def _code(fault: GatewayError) -> int:
 def named(path: str) -> UUID:
     """Return the id in a session's address. Raises SessionUnnamedError for none, two, or one that is no UUID."""
     try:
-        (text,) = parse_qs(urlsplit(path).query, max_num_fields=8)[SESSION_PARAMETER]
+        text = _said(path, SESSION_PARAMETER)
         number = UUID(text)
         if str(number) != text:
             raise ValueError("not in its canonical spelling")
-    except (KeyError, ValueError) as fault:
+    except ValueError as fault:
         raise SessionUnnamedError(f"a data session is opened at /?{SESSION_PARAMETER}=UUID: it was not") from fault
     return number
+
+
+def _said(path: str, parameter: str) -> str:
+    """Return what a session's address says by a parameter; nothing when it says that not at all, or twice."""
+    try:
+        (text,) = parse_qs(urlsplit(path).query, max_num_fields=8)[parameter]
+    except (KeyError, ValueError):
+        return ""
+    return text

@@ -24,6 +24,7 @@ from gateway.console.admission import RECHECK, Admitted, Entrance, SessionRefuse
 from gateway.console.bells import Bells, rung
 from gateway.console.intake import Heard
 from gateway.console.lane import ANSWER_LIMIT, Lane
+from gateway.console.latches import Latches
 from gateway.console.policies import Policies, Told
 from gateway.console.records import Gateway, Standing, StoredCommand
 from gateway.console.renewal import Renewal
@@ -146,6 +147,7 @@ class Desk:
     grant_key: str
     clock: Clock
     policies: Policies
+    latches: Latches
     accounts: SealedDesk | None = None
 
 
@@ -187,8 +189,7 @@ class Talk:
         except TimeoutError as fault:
             raise PeerBrokeProtocolError(f"no hello within {HELLO_LIMIT:.0f} seconds") from fault
         if isinstance(message, Leaving):
-            address = self.channel.peer_address
-            await intake.left(self.desk.store, self.gateway, message, address=address, clock=self.desk.clock)
+            await intake.left(self.desk.store, self.gateway, message, self.channel.peer_address, clock=self.desk.clock)
         if not isinstance(message, Hello):
             raise PeerBrokeProtocolError(f"the first message was {message.type}, not hello")
         return message
@@ -215,8 +216,7 @@ class Talk:
         """Welcome the gateway, then deliver and receive until the channel ends."""
         await self._welcome(greeting)
         log.info("gateway connected", address=self.channel.peer_address)
-        bells = self.desk.bells
-        with bells.listening(self.gateway.id) as bell, bells.listening(self.gateway.id) as alarm:
+        with self.desk.bells.listening(self.gateway.id) as bell, self.desk.bells.listening(self.gateway.id) as alarm:
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._deliver(bell, greeting.protocol), name="deliver")
@@ -238,6 +238,7 @@ class Talk:
                 server_time=self.desk.clock.now(),
                 acknowledged=greeting.heard.acknowledged,
                 grant_key=self.desk.grant_key if greeting.protocol >= OFFERS_SINCE else None,
+                latch=self.desk.latches.fit(self.gateway.id, greeting.hello.boot_id, protocol=greeting.protocol),
                 epoch=greeting.heard.epoch,
                 ended_commands=list(greeting.heard.ended_commands),
                 trust=bundle if is_other else None,

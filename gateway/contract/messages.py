@@ -33,7 +33,7 @@ from gateway.contract.policy import Approval, PolicyProposed, PolicyStanding, Po
 from gateway.contract.problems import Problem
 from gateway.contract.shapes import Report
 from gateway.contract.streams import OfferedTarget
-from gateway.contract.trust import Grounds, Signature, TrustBundle
+from gateway.contract.trust import LATEST_VERSION, Digest, Grounds, Signature, TrustBundle
 
 MESSAGE_LIMIT = 256 * 1024
 """Bytes of the largest message; a larger one ends the connection."""
@@ -45,6 +45,9 @@ MOST_ACCOUNTS = 1000
 MOST_TARGETS = 1000
 MOST_OPEN = 1000
 MOST_APPROVALS = 50
+
+LATEST_EVENT = 2**53 - 1
+LATEST_EPOCH = 2**31 - 1
 
 GrantKeyText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
 """An Ed25519 public key, base64url."""
@@ -63,13 +66,17 @@ class Hello(Report):
     targets: list[OfferedTarget] = Field(
         default_factory=list, max_length=MOST_TARGETS, description="what streams may be opened to, since version 2"
     )
-    next_event: int = Field(ge=1, description="number the next new event will have")
-    epoch: int = Field(default=1, ge=1, description="the epoch the appliance was last told, since version 3")
+    next_event: int = Field(ge=1, le=LATEST_EVENT, description="number the next new event will have")
+    epoch: int = Field(
+        default=1, ge=1, le=LATEST_EPOCH, description="the epoch the appliance was last told, since version 3"
+    )
     open_commands: list[UUID] = Field(
         default_factory=list, max_length=MOST_OPEN, description="commands in its journal that have not ended"
     )
     hardware: Hardware = Field(default_factory=Hardware)
-    trust_version: int = Field(default=0, ge=0, description="version of the trust bundle it keeps; 0 for none")
+    trust_version: int = Field(
+        default=0, ge=0, le=LATEST_VERSION, description="version of the trust bundle it keeps; 0 for none"
+    )
     sealing_key: SealingKey | None = Field(default=None, description="what credentials are sealed to")
     policy: PolicyStanding | None = Field(default=None, description="by what the site judges commands")
 
@@ -91,6 +98,7 @@ class Welcome(Report):
     grant_key: GrantKeyText | None = Field(
         default=None, description="public key of the grants that streams come with, since version 2"
     )
+    latch: Digest | None = Field(default=None, description="what data sessions show, 32 bytes; since version 3")
     epoch: int = Field(
         default=1,
         ge=1,
@@ -166,7 +174,7 @@ class TrustKept(Report):
     """The bundle of that version is on the appliance's disk."""
 
     type: Literal["trust_kept"] = "trust_kept"
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=LATEST_VERSION)
 
 
 class Acknowledge(Report):

@@ -31,6 +31,8 @@ GRANT_LIMIT = 2048
 DEEPEST = 2
 SESSION_PARAMETER = "session"
 """Parameter of a data session's URL: the session's id, a UUID of the appliance's; grants are bound to it."""
+LATCH_PARAMETER = "latch"
+"""Parameter of a data session's URL: what the console has told the appliance with its welcome."""
 
 Version = Annotated[int, Field(ge=1, le=1)]
 """Not a Literal, for which true and 1.0 are 1 too."""

@@ -179,6 +179,7 @@ class Appliance:
     last_event: int = 0
     boot_id: UUID = field(default_factory=uuid4)
     device: DeviceKey = field(default_factory=devicekeys.new)
+    latch: str | None = None
 
     @asynccontextmanager
     async def dialled(self) -> AsyncIterator[Channel]:
@@ -205,6 +206,7 @@ class Appliance:
             )
             await line.say(hello.model_copy(update=said))
             line.welcome = await line.hear(Welcome)
+            self.latch = line.welcome.latch
             yield line
 
 

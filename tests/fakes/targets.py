@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from gateway.contract import streams as contract
-from gateway.contract.streams import SESSION_PARAMETER, StreamPreamble, StreamReply, UserPreamble
+from gateway.contract.streams import LATCH_PARAMETER, SESSION_PARAMETER, StreamPreamble, StreamReply, UserPreamble
 from gateway.identity.grants import Grant, Grants, read_public
 from gateway.kit.errors import GatewayError, Remedy
 from gateway.tunnel.dataline import dial_data
@@ -59,7 +59,8 @@ class Data:
     @asynccontextmanager
     async def open(self, *, query: str | None = None) -> AsyncIterator[Session]:
         """Keep the session open while the body runs; `query` is what it says of itself, its own id by default."""
-        said = f"?{SESSION_PARAMETER}={self.id}" if query is None else query
+        latch = f"&{LATCH_PARAMETER}={self.appliance.latch}" if self.appliance.latch else ""
+        said = f"?{SESSION_PARAMETER}={self.id}{latch}" if query is None else query
         url = self.appliance.paired.tunnel.rstrip("/") + "/" + said
         async with dial_data(url, tls=self.appliance.tls, on_stream=self.on_stream) as session:
             yield session

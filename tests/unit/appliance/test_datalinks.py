@@ -35,9 +35,9 @@ class Keeping:
     identity: Identity
     turnover: Turnover
 
-    def welcome(self) -> None:
+    def welcome(self, latch: str | None = None) -> None:
         key = GrantKey.new().public_text
-        welcome = Welcome(protocol=2, server_time=self.clock.now(), acknowledged=0, grant_key=key)
+        welcome = Welcome(protocol=2, server_time=self.clock.now(), acknowledged=0, grant_key=key, latch=latch)
         self.service.welcomed(welcome, asked=self.clock.monotonic())
 
     def renew(self) -> None:
@@ -214,6 +214,18 @@ async def test_a_stopping_appliance_closes_its_sessions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tunnel", ["wss://c.example:8444/", "wss://c.example:8444"])
 def test_the_address_names_the_session(tunnel: str) -> None:
     assert datalinks.address(tunnel, session="s1") == "wss://c.example:8444/?session=s1"
+    assert datalinks.address(tunnel, session="s1", latch="ab") == "wss://c.example:8444/?session=s1&latch=ab"
+
+
+async def test_a_session_shows_what_was_told_with_the_last_welcome(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as kept:
+        kept.welcome(latch="a" * 64)
+        session, first = await kept.console.session()
+        kept.welcome(latch="b" * 64)
+        await session.close()
+        _, second = await kept.console.session()
+    shown = [parse_qs(urlsplit(path).query)["latch"] for path in (first, second)]
+    assert shown == [["a" * 64], ["b" * 64]]
 
 
 async def test_a_session_whose_ids_run_low_is_followed_before_it_is_left_and_its_streams_go_on(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from gateway.tunnel.nested import Nested
 from gateway.tunnel.roads import Direct
 from tests.fakes.console import paired_appliance, running_console, trust
 from tests.fakes.targets import data_of, exchanged, reach, tunnel
+from tests.unit.console.reaching import reachable
 
 
 async def test_a_stream_reaches_its_target_inside_a_websocket(tmp_path: Path) -> None:
@@ -21,6 +22,7 @@ async def test_a_stream_reaches_its_target_inside_a_websocket(tmp_path: Path) ->
             dial_data(url, tls=data.appliance.tls, road=road, on_stream=data.on_stream),
             tunnel(console) as session,
         ):
+            await reachable(console)
             stream, reply = await reach(session)
             assert reply.status == "ok"
             assert await exchanged(stream, content) == content

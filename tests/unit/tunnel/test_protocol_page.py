@@ -173,6 +173,7 @@ def test_no_number_of_the_page_is_left_unchecked() -> None:
         f"| {relay.BROKEN} | console | a command message",
         f"| {relay.TRY_LATER} | console | it cannot serve now",
         f"?{streams.SESSION_PARAMETER}=",
+        f"&{streams.LATCH_PARAMETER}=",
         f"1 to {sessions.MOST}, binary",
         f"within {talk.HELLO_LIMIT:.0f} s of the handshake",
         f"within {greeting.WELCOME_LIMIT:.0f} s of hello",
