@@ -28,6 +28,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from gateway.console.records import Standing
+from gateway.contract.messages import LATEST_EPOCH
 from gateway.identity import joinstate
 
 CHANGING = timedelta(seconds=60)
@@ -183,7 +184,7 @@ def findings(known: Known, said: Said) -> frozenset[Finding]:
 
 def next_epoch(known: Known, said: Said) -> int:
     """Return the epoch a gateway goes on in that was rolled back; one that it was not told yet is not counted twice."""
-    return known.epoch if said.epoch < known.epoch else said.epoch + 1
+    return known.epoch if said.epoch < known.epoch else min(said.epoch + 1, LATEST_EPOCH)
 
 
 BUDGET_SPAN = timedelta(days=30)

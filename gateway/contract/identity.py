@@ -15,6 +15,8 @@ from gateway.contract.problems import Problem
 from gateway.contract.shapes import Report, Wish
 from gateway.contract.trust import MOST_ROOTS, Digest, Nonce, Pem, Signature, TrustBundle
 
+LATEST_JOIN = 2**31 - 1
+
 
 class JoinState(Report):
     """What the console last gave an appliance with a certificate. Two machines that hold the same are copies.
@@ -22,7 +24,7 @@ class JoinState(Report):
     Each certificate comes with a new one, and only its holder gets the next: of two copies one comes too late.
     """
 
-    number: int = Field(ge=1, description="grows by one with each certificate")
+    number: int = Field(ge=1, le=LATEST_JOIN, description="grows by one with each certificate")
     ticket: SecretStr = Field(description="32 random bytes, hexadecimal; never sent back, only proved")
 
     @field_serializer("ticket", when_used="json")
@@ -42,7 +44,7 @@ class Renew(Report):
 
     type: Literal["renew"] = "renew"
     request: Pem = Field(description="PKCS #10 request for a new TLS key, PEM")
-    join_number: int = Field(ge=1)
+    join_number: int = Field(ge=1, le=LATEST_JOIN)
     join_proof: Digest = Field(description="HMAC-SHA256 over the request, with the join key (see identity.joinstate)")
 
 
@@ -98,7 +100,7 @@ class RecoveryFinish(Wish):
     request: Pem = Field(description="PKCS #10 request for a new TLS key, PEM")
     boot_id: UUID
     hardware: Hardware
-    join_number: int = Field(ge=1)
+    join_number: int = Field(ge=1, le=LATEST_JOIN)
     join_proof: Digest = Field(description="HMAC-SHA256 over the transcript's hash, with the join key")
     device_signature: Signature = Field(description="ECDSA P-256 with SHA-256 over the transcript's hash, DER, base64")
 

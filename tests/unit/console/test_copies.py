@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import SecretStr
 
-from gateway.console.relay import FIGHT, REFUSED, REPLACED
+from gateway.console.relay import BROKEN, FIGHT, REFUSED, REPLACED
 from gateway.contract.events import CommandBegan, CommandEnded, CommandOutcome
-from gateway.contract.identity import Hardware, RenewalRefused
-from gateway.contract.messages import Deliver, Hello
+from gateway.contract.identity import LATEST_JOIN, Hardware, RenewalRefused
+from gateway.contract.messages import LATEST_EPOCH, Deliver, Hello
 from gateway.identity import devicekeys, keys
 from gateway.identity.authority import certificate_request
 from tests.fakes.console import Console, Line, cluster, paired_appliance
@@ -220,6 +220,49 @@ async def test_a_welcome_that_was_lost_begins_no_second_epoch(console: Console) 
         epochs.append(line.welcome.epoch)
 
     assert epochs == [2, 2, 2]
+
+
+@pytest.mark.attack(19)
+@pytest.mark.attack(32)
+@pytest.mark.parametrize("said", [{"epoch": 2**63 - 1}, {"trust_version": 2**70}, {"next_event": 2**63}])
+async def test_a_number_that_nobody_can_have_come_to_is_not_taken_in(console: Console, said: dict[str, int]) -> None:
+    appliance = await paired_appliance(console)
+    hello = Hello(protocol=3, software="9.9", boot_id=appliance.boot_id, next_event=1).model_copy(update=said)
+    async with appliance.dialled() as channel:
+        await channel.send(hello.model_dump_json())
+        assert await closed(Line(appliance, channel)) == BROKEN
+    async with appliance.connected(protocol=IDENTITY) as line:
+        await line.settle()
+
+
+@pytest.mark.attack(32)
+async def test_the_last_epoch_that_can_be_said_keeps_nobody_out(console: Console) -> None:
+    appliance = await paired_appliance(console)
+    async with appliance.connected(protocol=IDENTITY) as line:
+        await line.settle()
+    epoch = LATEST_EPOCH
+    for _ in range(2):
+        appliance.last_event = 0
+        async with appliance.connected(protocol=IDENTITY, epoch=epoch) as line:
+            assert line.welcome is not None
+            assert line.welcome.epoch == epoch
+    async with appliance.connected(protocol=IDENTITY, epoch=1) as line:
+        assert line.welcome is not None
+        assert line.welcome.epoch == epoch
+
+
+@pytest.mark.attack(32)
+async def test_the_number_of_a_join_state_is_the_consoles_whatever_is_claimed(console: Console) -> None:
+    appliance = await paired_appliance(console)
+    claimed = join_of(appliance).model_copy(update={"number": LATEST_JOIN})
+    assert (await recover(console, lost(appliance, join=claimed))).body["code"] == "gateway.join_refused"
+    await rule(console, "release")
+
+    said = await recover(console, lost(appliance, join=claimed))
+
+    assert (said.status, said.body["granted"]["join"]["number"]) == (200, 2)
+    beyond = await recover(console, lost(appliance), join_number=LATEST_JOIN + 1)
+    assert (beyond.status, beyond.body["code"]) == (422, "request.invalid")
 
 
 @pytest.mark.attack(7)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.console import standing
 from gateway.console.records import Standing
 from gateway.console.standing import Admission, Finding, Join, Joined, JoinProof, Known, Said, Shown
+from gateway.contract.messages import LATEST_EPOCH
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SHOWN = Shown(serial=7, until=NOW + timedelta(days=1), current=7, next=8, spent_at=None)
@@ -118,7 +119,7 @@ def test_a_hello_tells_what_is_the_matter(known: Known, said: Said, found: set[F
     assert standing.findings(known, said) == found
 
 
-@pytest.mark.parametrize(("known", "said", "epoch"), [(1, 1, 2), (2, 1, 2), (1, 3, 4)])
+@pytest.mark.parametrize(("known", "said", "epoch"), [(1, 1, 2), (2, 1, 2), (1, 3, 4), (1, LATEST_EPOCH, LATEST_EPOCH)])
 def test_an_epoch_that_was_not_heard_of_is_not_counted_twice(known: int, said: int, epoch: int) -> None:
     assert standing.next_epoch(Known(9, known, None), Said(1, said, None)) == epoch
 

@@ -122,6 +122,8 @@ RULES: list[tuple[str, tuple[float, ...]]] = [
     (f"the oldest first (at most {N})", (trust.MOST_SUCCESSIONS,)),
     (f"a `version`, at most {N}", (trust.LATEST_VERSION,)),
     (f"the intermediates (PEM, at most {N})", (trust.MOST_ISSUERS,)),
+    (f"`epoch`, `trust_version` and `join_number` at {N}, `next_event` at {N}",
+     (messages.LATEST_EPOCH, messages.LATEST_EVENT)),
     (f"At most {N} commands are delivered", (lane.IN_FLIGHT,)),
     (f"every open WebSocket again each {N} seconds", (admission.RECHECK,)),
     (f"answers a WebSocket PING within {N} seconds", (relay.ALIVE_WITHIN,)),
