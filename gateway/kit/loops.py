@@ -11,6 +11,11 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
+HANDSHAKE_FAILED = "SSL handshake failed"
 Answer = TypeVar("Answer")
 
 
@@ -50,7 +55,23 @@ def _fast(made: Callable[[], asyncio.AbstractEventLoop]) -> Callable[[], asyncio
     return whole
 
 
+def unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody has taken care of; a caller that was cut while it opened TLS is no error of ours."""
+    fault, transport = context.get("exception"), context.get("transport")
+    kind = fault if isinstance(fault, type) else type(fault)  # aiofastnet gives the class of some errors
+    if context.get("message") == HANDSHAKE_FAILED and issubclass(kind, OSError):
+        log.info("a caller has not opened TLS", address=_address(transport), reason=kind.__name__)
+    else:
+        loop.default_exception_handler(context)
+
+
+def _address(transport: asyncio.BaseTransport | None) -> str | None:
+    found = transport.get_extra_info("peername") if transport is not None else None
+    return str(found[0]) if isinstance(found, tuple) else None
+
+
 def run(main: Coroutine[Any, Any, Answer], *, kind: Loop | None = None) -> Answer:
     """Run a program on the loop of that kind, or on the best there is."""
     with asyncio.Runner(loop_factory=factory(kind or best())) as runner:
+        runner.get_loop().set_exception_handler(unhandled)
         return runner.run(main)
