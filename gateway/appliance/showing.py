@@ -14,6 +14,7 @@ from gateway.appliance.lately import LARGEST_OFFSET, Lately
 from gateway.identity import words
 from gateway.kit import moments
 from gateway.kit.errors import GatewayError
+from gateway.kit.plain import plain
 
 Document = dict[str, object]
 
@@ -31,7 +32,7 @@ def document(state: Path, *, accounts: list[str], targets: list[str]) -> Documen
 def show(found: Document) -> None:
     """Print it for people."""
     for line in _lines(found):
-        typer.echo(line)
+        typer.echo(plain(line))
 
 
 def show_json(found: Document) -> None:

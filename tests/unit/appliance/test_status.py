@@ -85,6 +85,15 @@ def test_why_it_does_not_connect_is_shown_until_it_does(tmp_path: Path, state: P
     assert "nobody answers" not in said(state)
 
 
+@pytest.mark.attack(23)
+def test_what_the_console_gives_as_a_reason_moves_no_cursor(tmp_path: Path, state: Path) -> None:
+    ScriptedConsole(tmp_path / "console").pair(Identity.open(state))
+    Diary(state, HandClock()).failed(DialError("no\x1b[2J\x1b]52;c;AA\x07\r\nPaired with evil.\u202e"))
+    shown = said(state)
+    assert all(line.isprintable() for line in shown.split("\n"))
+    assert "\nPaired with evil" not in shown
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"clock_offset": "much"}'])
 def test_what_cannot_be_read_is_as_good_as_none(tmp_path: Path, state: Path, content: bytes) -> None:
     ScriptedConsole(tmp_path / "console").pair(Identity.open(state))
