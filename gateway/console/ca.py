@@ -19,6 +19,7 @@ from gateway.console.store.trusting import OpenToken, Trusting
 from gateway.identity import rotation
 from gateway.identity.authority import Authority
 from gateway.identity.rotation import Phase
+from gateway.kit import moments
 from gateway.kit.errors import GatewayError, Remedy
 
 NAMED_AT_MOST = 10
@@ -115,7 +116,7 @@ def next_step(found: Situation, *, now: datetime) -> str:
     begins = found.authority.chain[-1].not_valid_before_utc
     if now < begins:
         return (
-            f"the intermediate begins at {begins:%Y-%m-%d %H:%M}, later than this machine's clock says, and signs "
+            f"the intermediate begins at {moments.minute(begins)}, later than this machine's clock says, and signs "
             "nothing for gateways until then: set the clock right, or, if it is right, make a new one: rotate."
         )
     waiting = f" {_counted(found.behind)} not: {_names(found.behind)}." if found.behind else " All have."

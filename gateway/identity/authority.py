@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -35,9 +35,6 @@ __all__ = [
     "gateway_of",
     "spki_pin",
 ]
-
-NOTICED = timedelta(seconds=10)
-"""Within this time a running console has heard of what another process has changed."""
 
 
 VOUCHED_AT_MOST = 20_000
@@ -251,7 +248,7 @@ class Authority:
     def _known_since(self, root: x509.Certificate) -> datetime | None:
         if not any(step.root == certificates.pem(root) for step in self.state.steps):
             return None
-        return root.not_valid_before_utc + certificates.BACKDATED + NOTICED
+        return root.not_valid_before_utc + certificates.BACKDATED + rotation.NOTICED
 
     def _living_signer(self, now: datetime) -> certificates.Signer:
         self._refuse_ended(self._chain.signer.certificate, now)

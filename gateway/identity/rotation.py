@@ -11,7 +11,7 @@ was signed before is still taken one arrow later: whoever has heard of each arro
 them comes back through the successions.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
@@ -20,6 +20,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from gateway.contract.trust import MOST_SUCCESSIONS, Succession
 from gateway.identity.certificates import LEAF_LIFE
 from gateway.kit.errors import GatewayError, Remedy
+
+NOTICED = timedelta(seconds=10)
+"""Within this time a running console has heard of what another process has changed."""
 
 
 class RotationOutOfTurnError(GatewayError):
@@ -108,9 +111,10 @@ def waits_for(state: State, *, trust_version: int, certificate_until: datetime, 
     behind = trust_version < state.known_since and state.known_since > 1
     if state.promoted_at is None:
         return behind
-    # What the former root has signed ends by then; what has ended already needs recovery, whatever is done now. The
-    # moment stays known after the former root is retired: who comes with such a certificate is not taken any more.
-    below_former = now < certificate_until <= state.promoted_at + LEAF_LIFE
+    # What the former root has signed ends by then, also what a console has that had not noticed yet; what has ended
+    # already needs recovery, whatever is done now. The moment stays known after the former root is retired: who comes
+    # with such a certificate is not taken any more.
+    below_former = now < certificate_until <= state.promoted_at + NOTICED + LEAF_LIFE
     return behind or below_former
 
 

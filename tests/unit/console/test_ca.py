@@ -19,8 +19,7 @@ from gateway.console.store.tables import gateways
 from gateway.contract.messages import Trust, TrustKept
 from gateway.contract.trust import Successions
 from gateway.identity import succession, tls, tokens
-from gateway.identity.authority import NOTICED
-from gateway.identity.rotation import RotationOutOfTurnError
+from gateway.identity.rotation import NOTICED, RotationOutOfTurnError
 from gateway.kit import files
 from gateway.tunnel.calling import ConsoleNotTrustedError
 from gateway.tunnel.channel import ChannelClosedError
@@ -103,6 +102,13 @@ async def states(console: Console) -> dict[str, str]:
     """Return the state of each registration token."""
     found = (await console.ask("GET", "/api/v1/registration-tokens")).body["items"]
     return {one["id"]: one["state"] for one in found}
+
+
+async def test_one_gateway_is_not_called_several(console: Console) -> None:
+    await paired_appliance(console, "dc1")
+    assert "1 gateway has not: dc1." in await said(console.settings.state, "rotate", "--root")
+    with pytest.raises(GatewaysLeftBehindError, match=r"^1 gateway has not heard"):
+        await said(console.settings.state, "rotate", "--switch")
 
 
 async def test_programs_read_how_the_authority_stands(console: Console) -> None:
