@@ -26,7 +26,8 @@ from gateway.appliance.outward import FirstRoads, Way, nested_url
 from gateway.contract.identity import Hardware
 from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingResult, PairingStart
 from gateway.contract.problems import Problem, RelayedError
-from gateway.identity import pairing, pinned, tls, tokens, words
+from gateway.contract.trust import Successions, TrustBundle
+from gateway.identity import pairing, pinned, succession, tls, tokens, words
 from gateway.identity.pinned import PATIENCE, Claimed, ConsoleUnreachableError
 from gateway.identity.tokens import RegistrationToken
 from gateway.kit.answers import read_whole
@@ -86,9 +87,8 @@ async def pair(
     authority = await pinned.authority_with_pin(token.url, token.pins, connector=first)
     applicant = _Applicant(identity, token, authority, known, machine or hardware.read(), issuer_seen=first.issuer_seen)
     result = await applicant.converse(roads)
-    if authority.pin not in {pinned.read_authority(one, source=token.url).pin for one in result.bundle.roots}:
-        raise pinned.PinMismatchError(f"{token.url} answers with another authority than its own: nothing was kept")
-    paired = identity.store(result, console=token.url, token_id=token.id)
+    bundle = _led_to(result, token, authority)
+    paired = identity.store(result.model_copy(update={"bundle": bundle}), console=token.url, token_id=token.id)
     log.info(
         "paired",
         gateway=paired.gateway_name,
@@ -97,6 +97,19 @@ async def pair(
         to_be_confirmed=result.confirm,
     )
     return paired
+
+
+def _led_to(result: PairingResult, token: RegistrationToken, authority: Claimed) -> TrustBundle:
+    """Return the bundle with those roots only that the token names, or that follow from those.
+
+    The console's TLS key alone may have said the others. Raises PinMismatchError or SuccessionBrokenError.
+    """
+    pins = {root: pinned.read_authority(root, source=token.url).pin for root in result.bundle.roots}
+    if authority.pin not in pins.values():
+        raise pinned.PinMismatchError(f"{token.url} answers with another authority than its own: nothing was kept")
+    named = [root for root, pin in pins.items() if pin in token.pins]
+    followed = succession.follow(named, Successions(steps=result.steps, trust=result.bundle))
+    return TrustBundle(version=result.bundle.version, roots=followed.roots)
 
 
 def _refuse_unless_ours(known: Joined | None, token: RegistrationToken) -> None:

@@ -173,6 +173,7 @@ def _result(
         gateway_name=token.gateway_name,
         certificate=answer.certificate,
         bundle=house.authority.trust,
+        steps=house.authority.grounds.steps,
         join=joinstate.issued(house.join_secret, answer.gateway, answer.join_number, finish.request),
         tunnel=house.tunnel,
         server_time=now,

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 
 from gateway.contract.identity import Hardware, JoinState
 from gateway.contract.shapes import Name, Report, Wish
-from gateway.contract.trust import Digest, Nonce, Pem, Signature, TrustBundle
+from gateway.contract.trust import MOST_SUCCESSIONS, Digest, Nonce, Pem, Signature, Succession, TrustBundle
 
 TokenId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{20}$")]
 
@@ -49,6 +49,9 @@ class PairingResult(Report):
     gateway_name: Name
     certificate: Pem = Field(description="the appliance's TLS certificate with its chain, PEM")
     bundle: TrustBundle
+    steps: list[Succession] = Field(
+        default_factory=list, max_length=MOST_SUCCESSIONS, description="how the roots of `bundle` follow each other"
+    )
     join: JoinState
     tunnel: str = Field(max_length=512, description="where the tunnel ends, wss://host:port/…")
     server_time: AwareDatetime

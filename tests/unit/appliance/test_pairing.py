@@ -15,7 +15,9 @@ from gateway.console.limits import Buckets
 from gateway.console.store import gateways as gateways_of
 from gateway.contract.identity import Hardware
 from gateway.contract.messages import MESSAGE_LIMIT
+from gateway.contract.trust import LATEST_VERSION, TrustBundle
 from gateway.identity import tokens, words
+from gateway.identity.authority import Authority
 from gateway.kit import files
 from gateway.tunnel.dialer import dial
 from tests.fakes.console import Console, finish, running_console, token
@@ -63,6 +65,38 @@ async def test_what_pairing_brought_is_kept_whole(tmp_path: Path, console: Conso
     assert (kept.gateway_id, kept.trust.version, kept.join.number) == (known.id, known.trust_version, 1)
     assert kept.told is not None
     assert known.system_uuid == system
+
+
+@pytest.mark.attack(22)
+async def test_of_the_roots_that_pairing_brings_only_those_are_kept_that_the_token_leads_to(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody with the console's TLS key alone could name others, and be trusted for ever."""
+    other = Authority.open(files.make_private_directory(tmp_path / "other"), now=console.clock.now()).root
+    text, identity = await token(console), identity_in(tmp_path / "state")
+    both = property(lambda ours: TrustBundle(version=LATEST_VERSION, roots=[ours.root, other]))
+    with monkeypatch.context() as planted:
+        planted.setattr(Authority, "trust", both)
+        paired = await pairing.pair(identity, text)
+    assert len(identity.member().trust.roots) == 1
+    assert other not in identity.member().trust.roots
+    assert await connects(identity, paired)
+
+
+async def test_a_root_that_is_brought_in_after_the_token_was_made_is_kept(tmp_path: Path, console: Console) -> None:
+    text, identity = await token(console), identity_in(tmp_path / "state")
+    authority = Authority.open(console.settings.state / "authority", now=console.clock.now())
+    authority.hand_on(now=console.clock.now())
+    async with asyncio.timeout(10):
+        while await _bundle(console) < authority.trust.version:  # noqa: ASYNC110 - the console looks by itself
+            await asyncio.sleep(0.1)
+    await pairing.pair(identity, text)
+    assert identity.member().trust == authority.trust
+
+
+async def _bundle(console: Console) -> int:
+    said = await console.ask("GET", "/api/v1/authority/successions", key="")
+    return int(said.body["trust"]["version"])
 
 
 async def test_both_ends_show_the_same_six_words(tmp_path: Path, console: Console) -> None:
