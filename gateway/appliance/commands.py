@@ -17,6 +17,7 @@ from gateway.clouds import registry
 from gateway.clouds.accounts import AccountInvalidError, Accounts, CloudAccount
 from gateway.identity import words
 from gateway.kit import files, logs, loops, secretfile
+from gateway.kit.files import AlreadyRunningError
 from gateway.kit.plain import plain
 
 app = typer.Typer(help="The appliance, from the inside of the data centre.", no_args_is_help=True)
@@ -58,12 +59,19 @@ def pair(
     A token of `pcg gateway repair-token` also pairs an appliance that is paired already, with a new key in its place.
     """
     token = secretfile.read(token_file)
+    if secretfile.close_to_others(token_file):
+        typer.echo(f"{token_file} was open to others on this machine: it is closed to them now.", err=True)
     settings = _settings(state=state)
     identity = Identity.open(files.make_private_directory(settings.state), device_key=settings.device_key)
     paired = asyncio.run(_pair(identity, token, settings))
     if str(token_file) != "-":
         secretfile.wipe(token_file)
-    typer.echo(f"Paired with {paired.console} as {paired.gateway_name}. Start the appliance with `pcg appliance run`.")
+    typer.echo(f"Paired with {paired.console} as {paired.gateway_name}. {_what_next(settings.state)}")
+    if identity.member().confirm:
+        typer.echo(
+            "It does nothing until it is confirmed: read the words below to whoever made the token, for "
+            f"`pcg gateway confirm {paired.gateway_name}`."
+        )
     typer.echo(f"Its fingerprint: {words.fingerprint(identity.device().public_pem)}.")
 
 
@@ -128,6 +136,14 @@ def remove_account(name: Annotated[str, typer.Argument(help="the account's name"
 
 def _accounts(state: Path) -> list[str]:
     return sorted({*Accounts(state / "accounts").names(), *sealed_accounts.kept_names(state)})
+
+
+def _what_next(state: Path) -> str:
+    try:
+        with files.only_one(state):
+            return "Start the appliance with `pcg appliance run`."
+    except AlreadyRunningError:
+        return "The appliance that is running takes it over by itself."
 
 
 async def _pair(identity: Identity, token: str, settings: ApplianceSettings) -> Paired:

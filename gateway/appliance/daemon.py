@@ -171,6 +171,8 @@ def _read_token(token_file: Path | None) -> str:
         raise NotPairedError(
             "this appliance is not paired: make a token with `pcg token create` and give it to `pcg appliance pair`"
         )
+    if secretfile.close_to_others(token_file):
+        log.warning("the registration token was open to others on this machine", path=str(token_file))
     return secretfile.read(token_file)
 
 

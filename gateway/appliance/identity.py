@@ -73,6 +73,7 @@ class Joined(Paired):
     join: JoinState
     epoch: int = Field(default=1, ge=1)
     token_id: str | None = Field(default=None, description="of the token that it was paired with")
+    confirm: bool = Field(default=False, description="whether a person was to compare fingerprints when it was paired")
     told: AwareDatetime | None = Field(default=None, description="the latest time that the console has told")
 
     @property
@@ -126,6 +127,7 @@ class Identity:
                 trust=result.bundle,
                 join=result.join,
                 token_id=token_id,
+                confirm=result.confirm,
                 told=result.server_time,
             )
             return self._switch(joined).paired
@@ -153,7 +155,7 @@ class Identity:
         return known
 
     def device(self) -> DeviceKey:
-        """Return the device key in use. Raises NotPairedError or KeyUnreadableError."""
+        """Return the device key in use. Raises NotPairedError, KeyUnreadableError or FileNotPrivateError."""
         directory = self._device(self.member().device).parent
         if not any((directory / name).exists() for name in (devicekeys.FILE, devicekeys.WRAPPED)):
             raise NotPairedError("the appliance's device key is gone: pair the appliance again")

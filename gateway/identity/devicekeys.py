@@ -88,10 +88,11 @@ def keep(directory: Path, *, where: str = AUTO) -> DeviceKey:
     """Return the device key in `directory`; where there is none, make one first.
 
     `where` is AUTO (the TPM if the machine has one that answers), NONE (a file), or the TCTI of a TPM that must be
-    used, such as device:/dev/tpmrm0. Raises KeyUnreadableError or TpmUnavailableError.
+    used, such as device:/dev/tpmrm0. Raises KeyUnreadableError, FileNotPrivateError or
+    TpmUnavailableError.
     """
     if (directory / FILE).exists():
-        return FileDeviceKey(keys.read(directory / FILE))
+        return _in_file(directory / FILE)
     if (directory / WRAPPED).exists():
         return TpmDeviceKey(_read(directory / WRAPPED), tcti=_tcti(where))
     if where == NONE or (where == AUTO and not tpm.there()):
@@ -103,6 +104,14 @@ def keep(directory: Path, *, where: str = AUTO) -> DeviceKey:
             raise
         log.warning("the device key is a file: the TPM cannot be used", reason=fault.message)
         return FileDeviceKey(keys.keep(directory / FILE))
+
+
+def _in_file(path: Path) -> FileDeviceKey:
+    try:
+        files.read_private(path)
+    except OSError as fault:
+        raise keys.KeyUnreadableError(f"the device key {path} cannot be read", path=str(path)) from fault
+    return FileDeviceKey(keys.read(path))
 
 
 def _made(directory: Path, *, tcti: str) -> TpmDeviceKey:

@@ -7,6 +7,7 @@ import stat
 import sys
 from pathlib import Path
 
+from gateway.kit import files
 from gateway.kit.errors import GatewayError, Remedy
 
 LIMIT = 64 * 1024
@@ -37,6 +38,27 @@ def read(path: Path) -> str:
     if len(content) > LIMIT:
         raise SecretUnreadableError(f"{name} is too long to be a secret")
     return text
+
+
+def close_to_others(path: Path) -> bool:
+    """Take the group's and others' rights to the file of a secret away; tell whether there were any.
+
+    What is no file of ours (a pipe, standard input, a link to another's) is left alone: its owner's choice is not ours.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        found = os.fstat(descriptor)
+        is_open = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and bool(found.st_mode & 0o077)
+        if is_open:
+            os.fchmod(descriptor, files.PRIVATE_FILE)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return is_open
 
 
 def wipe(path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.cli.exits import Exit
 from gateway.identity import tokens
+from gateway.kit import files
 from tests.fakes import console as fakes
 from tests.unit.cli.conftest import Answer, User
 
@@ -139,3 +140,26 @@ async def test_a_name_that_is_taken_says_how_to_pair_anew(admin: User) -> None:
     await fakes.paired_appliance(admin.console)
     answer = await admin.pcg("token", "create", "dc1")
     assert (answer.code, "repair-token dc1" in answer.err) == (Exit.INPUT, True)
+
+
+async def test_whoever_pairs_is_told_that_the_words_are_to_be_read_to_somebody_first(admin: User) -> None:
+    assert "gateway confirm" not in (await paired(admin, await made(admin))).out
+    answer = await paired(admin, (await admin.pcg("token", "create", "dc2", "--confirm")).out, "other")
+    assert "`pcg gateway confirm dc2`" in answer.out
+
+
+async def test_a_running_appliance_is_not_said_to_need_a_start(admin: User) -> None:
+    answer = await paired(admin, await made(admin))
+    assert "`pcg appliance run`" in answer.out
+    token = (await admin.pcg("gateway", "repair-token", "dc1")).out
+    with files.only_one(admin.directory / "state"):
+        answer = await paired(admin, token)
+    assert (answer.code, "takes it over by itself" in answer.out) == (Exit.OK, True)
+    assert "`pcg appliance run`" not in answer.out
+
+
+async def test_whoever_pairs_with_a_token_that_others_could_read_is_told(admin: User) -> None:
+    (admin.directory / "registration.token").touch()
+    (admin.directory / "registration.token").chmod(0o644)
+    answer = await paired(admin, await made(admin))
+    assert "registration.token was open to others" in answer.err

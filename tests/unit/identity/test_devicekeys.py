@@ -7,6 +7,7 @@ import pytest
 
 from gateway.identity import devicekeys, keys, tpm
 from gateway.identity.devicekeys import DeviceKey
+from gateway.kit.files import FileNotPrivateError
 from tests.fakes import swtpm
 
 MESSAGE = b"what is signed"
@@ -24,6 +25,16 @@ def test_a_key_in_a_file_signs_and_is_the_same_one_ever_after(tmp_path: Path) ->
     assert holds(again)
     assert not keys.signed(keys.read_public(made.public_pem), made.sign(MESSAGE), b"something else")
     assert (tmp_path / "device.key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
+def test_a_device_key_that_is_open_to_others_is_not_used_and_its_owner_is_told_what_to_do(
+    tmp_path: Path, mode: int
+) -> None:
+    devicekeys.keep(tmp_path, where=devicekeys.NONE)
+    (tmp_path / devicekeys.FILE).chmod(mode)
+    with pytest.raises(FileNotPrivateError, match=r"device\.key .* chmod 0600"):
+        devicekeys.keep(tmp_path, where=devicekeys.NONE)
 
 
 def test_a_machine_without_a_tpm_keeps_its_key_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

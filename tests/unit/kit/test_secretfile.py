@@ -109,3 +109,22 @@ def test_a_link_in_the_place_of_a_secret_goes_and_what_it_leads_to_stays(tmp_pat
 
 def test_a_secret_that_is_gone_already_is_no_fault(tmp_path: Path) -> None:
     secretfile.wipe(tmp_path / "secret")
+
+
+def test_a_secret_that_was_open_to_others_is_closed_to_them_and_that_is_said_once(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("secret")
+    path.chmod(0o644)
+    assert secretfile.close_to_others(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not secretfile.close_to_others(path)
+
+
+def test_the_rights_of_what_a_link_leads_to_are_left_alone(tmp_path: Path) -> None:
+    path, link = tmp_path / "token", tmp_path / "link"
+    path.write_text("secret")
+    path.chmod(0o644)
+    link.symlink_to(path)
+    assert not secretfile.close_to_others(link)
+    assert not secretfile.close_to_others(Path("-"))
+    assert path.stat().st_mode & 0o777 == 0o644
