@@ -273,9 +273,14 @@ def test_an_address_has_the_usual_port(text: str, port: int) -> None:
     assert syslog.address(text).port == port
 
 
+SPACED = b'{"action":"a","at":"t","facts":{},\r"number":1,"outcome":"ok","previous":"\x7f"}'
+"""An entry as we would never write it: JSON allows for the one between words, and for the other within them."""
+
+
 @pytest.mark.attack(23)
 @pytest.mark.parametrize(
-    "line", [b"x\r\n<13>1 forged", b"\x1b[2J", "\u202egpj.exe".encode(), b'{"action":"a\nb"}', b"\x00", b"\xff\xfe"]
+    "line",
+    [b"x\r\n<13>1 forged", b"\x1b[2J", "\u202egpj.exe".encode(), b'{"action":"a\nb"}', b"\x00", b"\xff\xfe", SPACED],
 )
 def test_nothing_in_a_line_begins_another_message(line: bytes) -> None:
     message = syslog.message(line, host="gw\r\n<13>1")
