@@ -15,6 +15,7 @@ from gateway.appliance.denials import Denials
 from gateway.appliance.greeting import Greeter, Self
 from gateway.appliance.handlers import handlers
 from gateway.appliance.identity import Identity, NotPairedError, Paired
+from gateway.appliance.lane import Lane
 from gateway.appliance.lately import Diary
 from gateway.appliance.link import Link
 from gateway.appliance.lockdown import Lockdown
@@ -81,12 +82,16 @@ async def run(settings: ApplianceSettings) -> None:
                         notary.time.heard(welcome.server_time, asked=asked)
                         diary.welcomed(welcome.server_time)
 
+                    lane = Lane(state, journal, identity, time=service.time, gate=gate, clock=clock)
                     executor = Executor(journal, gate.guarding(handlers(tools)), clock=clock)
                     link = Link(
                         Greeter(identity, journal, itself),
                         clock=clock,
                         offers=lambda: Offers(
-                            accounts=accounts.names(), targets=targets.offered(), policy=gate.kept.standing()
+                            accounts=accounts.names(),
+                            targets=targets.offered(),
+                            policy=gate.kept.standing(),
+                            halted=lane.halt.read(),
                         ),
                         welcomed=welcomed,
                         time=service.time,
@@ -95,6 +100,7 @@ async def run(settings: ApplianceSettings) -> None:
                         recovery=Recovery(identity, itself, roads=first_roads, clock=clock, failed=diary.failed),
                         sealed=sealed,
                         gate=gate,
+                        lane=lane,
                     )
                     lines = DataLinks(identity, streams=service, outward=roads, turnover=turnover, clock=clock)
 

@@ -14,6 +14,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.appliance.identity import Identity, NotPairedError
+from gateway.appliance.lane import HaltFile
 from gateway.appliance.lockdown import Lockdown
 from gateway.appliance.oversight import (
     Output,
@@ -218,10 +219,12 @@ def pause(*, state: StateOption = None) -> None:
 
 
 def resume(*, state: StateOption = None) -> None:
-    """Take commands again."""
+    """Take commands again, after a pause, or after the console was found to know less than before."""
     directory = state_of(state)
-    with audited(directory, "site.resumed", {}):
+    halt = HaltFile(directory).read()
+    with audited(directory, "site.resumed", {"halt": "; ".join(halt.reasons) if halt else None}):
         Kept.open(directory).resume()
+        HaltFile(directory).end()
     typer.echo("Commands are taken again.")
 
 

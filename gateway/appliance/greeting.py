@@ -59,13 +59,16 @@ class Greeter:
     journal: Journal
     itself: Self
 
-    async def greet(self, channel: Channel, offers: Offers, *, sealing_key: SealingKey | None = None) -> Welcome:
+    async def greet(
+        self, channel: Channel, offers: Offers, *, sealing_key: SealingKey | None = None, last_seq: int = 0
+    ) -> Welcome:
         """Say hello and take the welcome in; what it says is on the disk when this returns.
 
         Raises ConversationError, JournalBehindError or NotPairedError.
         """
         known = await asyncio.to_thread(self.identity.member)
-        await say(channel, self._hello(known, offers, sealing_key))
+        hello = self._hello(known, offers, sealing_key)
+        await say(channel, hello.model_copy(update={"last_seq": last_seq}))
         welcome = await _welcome(channel)
         if welcome.protocol >= IDENTITY_SINCE:
             await self._follow(welcome, known)
@@ -92,6 +95,9 @@ class Greeter:
             trust_version=known.trust.version,
             sealing_key=sealing_key,
             policy=offers.policy,
+            command_key=known.command_key,
+            acknowledged=self.journal.acknowledged,
+            halted=offers.halted,
         )
 
     async def _follow(self, welcome: Welcome, known: Joined) -> None:

@@ -25,8 +25,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from gateway.contract.identity import Granted, JoinState
 from gateway.contract.pairing import PairingResult
+from gateway.contract.signing import CommandKey, CommandKeys
 from gateway.contract.trust import Grounds, TrustBundle
-from gateway.identity import authority, certificates, devicekeys, keys, succession, tls
+from gateway.identity import authority, certificates, devicekeys, envelope, keys, succession, tls
 from gateway.identity.devicekeys import DeviceKey
 from gateway.identity.keys import KeyUnreadableError
 from gateway.identity.pairing import Candidate
@@ -74,6 +75,7 @@ class Joined(Paired):
     epoch: int = Field(default=1, ge=1)
     token_id: str | None = Field(default=None, description="of the token that it was paired with")
     confirm: bool = Field(default=False, description="whether a person was to compare fingerprints when it was paired")
+    command_key: CommandKey | None = Field(default=None, description="by which the console's commands are known")
     told: AwareDatetime | None = Field(default=None, description="the latest time that the console has told")
 
     @property
@@ -128,6 +130,7 @@ class Identity:
                 join=result.join,
                 token_id=token_id,
                 confirm=result.confirm,
+                command_key=result.command_key,
                 told=result.server_time,
             )
             return self._switch(joined).paired
@@ -227,6 +230,19 @@ class Identity:
             known = self.member()
             judged = succession.judged(known.trust, bundle, grounds=grounds, shown=shown)
             return self._change(trust=judged) if judged != known.trust else known
+
+    def commanded_by(self, told: CommandKeys) -> bool:
+        """Keep the console's next command key; tell whether it is another. Raises KeysDoNotFollowError.
+
+        An appliance that was paired before there were command keys takes the first that it is told.
+        """
+        with self._changing:
+            known = self.member().command_key
+            key = told.key if known is None else envelope.follow(known, told)
+            if key == known:
+                return False
+            self._change(command_key=key)
+            return True
 
     def in_epoch(self, epoch: int) -> Joined:
         """Keep the epoch that the console has told."""

@@ -2,7 +2,7 @@
 
 ::
 
-    deliver ---> gate ---> inbox (fsync) ---> accepted          reader
+    deliver ---> lane ---> gate ---> inbox (fsync) ---> accepted reader
     journal ---> outbox ---> report                            reporter
     acknowledge ---> journal.acknowledge                       reader
     accounts, targets ---> offers, when they have changed      offers
@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from gateway.appliance.consoletime import ConsoleTime
 from gateway.appliance.greeting import ConversationError, Greeter, say
+from gateway.appliance.lane import Lane
 from gateway.appliance.outward import Outward
 from gateway.appliance.policy.gate import Gate
 from gateway.appliance.recovering import Recovery
@@ -47,6 +48,7 @@ from gateway.contract.messages import (
     from_console,
 )
 from gateway.contract.policy import PolicyProposed, PolicyTightened
+from gateway.contract.signing import CommandKeys, LaneResumed
 from gateway.contract.trust import Grounds, TrustBundle
 from gateway.contract.version import IDENTITY_SINCE, OFFERS_SINCE
 from gateway.identity import tls
@@ -54,6 +56,7 @@ from gateway.kit import supervise
 from gateway.kit.backoff import Backoff
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError, Remedy
+from gateway.kit.strictjson import NotStrictJsonError, parse_strict_json
 from gateway.tunnel.channel import Channel
 from gateway.tunnel.dialer import dial
 
@@ -61,6 +64,9 @@ log = structlog.get_logger(__name__)
 
 OFFER_EVERY = 5.0
 """Seconds after which is looked whether there is something else to offer."""
+
+DEPTH = 24
+"""Objects and lists that may be open at once in a message: more than any has."""
 
 
 class TimeStaleError(GatewayError):
@@ -99,6 +105,7 @@ class Link:
     recovery: Recovery
     sealed: Sealed
     gate: Gate
+    lane: Lane
     greeted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     """Set once the console has welcomed the appliance for the first time since its start."""
     _welcomed_at: float | None = field(default=None, init=False)
@@ -147,10 +154,14 @@ class Link:
             offers = await asyncio.to_thread(self.offers)
             await asyncio.to_thread(self._vouch)
             asked = self.clock.monotonic()
-            welcome = await self.greeter.greet(channel, offers, sealing_key=self.sealed.sealing_key())
+            last_seq = await asyncio.to_thread(self.lane.last_seq)
+            welcome = await self.greeter.greet(
+                channel, offers, sealing_key=self.sealed.sealing_key(), last_seq=last_seq
+            )
             self._leave_others()
             self._welcomed_at = self.clock.monotonic()
             self.welcomed(welcome, asked=asked)
+            await self.lane.welcomed(welcome)
             self.recovery.worked()
             self.greeted.set()
             log.info("connected", protocol=welcome.protocol)
@@ -209,12 +220,13 @@ class _Conversation:
 
     async def _take(self, text: str) -> None:
         try:
+            parse_strict_json(text.encode(), limit=MESSAGE_LIMIT, depth=DEPTH)
             message = from_console.validate_json(text)
-        except ValidationError as fault:
+        except (ValidationError, NotStrictJsonError, UnicodeEncodeError) as fault:
             raise ConversationError("the console said something that is not in the protocol") from fault
         match message:
             case Deliver():
-                await say(self.channel, await self.link.gate.answer(message, self.inbox))
+                await self._deliver(message)
             case Acknowledge(number=number):
                 await self.link.greeter.journal.acknowledge(number)
             case Renewed() | RenewalRefused():
@@ -225,6 +237,8 @@ class _Conversation:
                 await self._accounts(message)
             case PolicyProposed() | PolicyTightened():
                 await self.link.gate.heard(message)
+            case CommandKeys() | LaneResumed():
+                await self.link.lane.heard(message)
             case Welcome():
                 raise ConversationError("the console welcomed this appliance twice")
 
@@ -238,6 +252,11 @@ class _Conversation:
             log.info("trust kept", version=known.trust.version, roots=len(known.trust.roots))
         else:
             log.warning("another trust was not kept", said=bundle.version, version=known.trust.version)
+
+    async def _deliver(self, message: Deliver) -> None:
+        answer = await self.link.lane.answer(message, self.inbox)
+        if answer is not None:
+            await say(self.channel, answer)
 
     async def _accounts(self, message: SealedAccounts) -> None:
         """Keep the sealed accounts; what is said is on the disk."""

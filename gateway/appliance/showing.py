@@ -10,6 +10,7 @@ import typer
 
 from gateway.appliance import lately
 from gateway.appliance.identity import Identity, Joined, NotPairedError
+from gateway.appliance.lane import HaltFile
 from gateway.appliance.lately import LARGEST_OFFSET, Lately
 from gateway.identity import words
 from gateway.kit import moments
@@ -26,7 +27,7 @@ def document(state: Path, *, accounts: list[str], targets: list[str]) -> Documen
     offers: Document = {"accounts": accounts, "targets": targets}
     if known is None:
         return {"paired": False, **offers}
-    return {"paired": True, **_who(identity, known), **_how(lately.read(state)), **offers}
+    return {"paired": True, **_who(identity, known), **_how(lately.read(state)), "halted": _halt(state), **offers}
 
 
 def show(found: Document) -> None:
@@ -78,6 +79,11 @@ def _how(found: Lately) -> Document:
     }
 
 
+def _halt(state: Path) -> Document | None:
+    halt = HaltFile(state).read()
+    return None if halt is None else {"since": halt.since.isoformat(), "reasons": halt.reasons}
+
+
 def _lines(found: Document) -> Iterator[str]:
     if found["paired"]:
         yield f"Paired with {found['console']} as {found['gateway']}."
@@ -98,6 +104,10 @@ def _state(found: Document) -> Iterator[str]:
     yield f"Last welcomed by the console: {_minute(found['welcomed_at']) if found['welcomed_at'] else 'not yet'}."
     if isinstance(failure, dict):
         yield f"Since {_minute(failure['at'])}: {failure['message']} ({failure['code']})."
+    if isinstance(halt := found["halted"], dict):
+        yield f"No new commands are taken since {halt['since']}: the console knows less than before:"
+        yield from (f"  {one}." for one in halt["reasons"])
+        yield "Look at what waits at the console, then: pcg gateway release there, or pcg appliance resume here."
     if isinstance(offset, float) and abs(offset) > LARGEST_OFFSET:
         yield f"This machine's clock was {abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'} the console's."
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.console import ca, castatus, daemon, keyring, settings
+from gateway.console import ca, castatus, commandkeys, daemon, keyring, settings
 from gateway.console.ca import Situation, Step
 from gateway.console.settings import ConsoleSettings
 from gateway.kit import logs, loops, moments
@@ -19,6 +19,7 @@ key_app = typer.Typer(help="API keys, in the database of the console on this mac
 ca_app = typer.Typer(help="The certificate authority of the console on this machine.", no_args_is_help=True)
 app.add_typer(key_app, name="key")
 app.add_typer(ca_app, name="ca")
+app.add_typer(commandkeys.app, name="command-key")
 
 
 class Output(StrEnum):

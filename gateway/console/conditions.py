@@ -11,6 +11,8 @@ JOIN_PROOF_WRONG = "join-proof-wrong"
 JOIN_STATE_AHEAD = "join-state-ahead"
 OLD_CERTIFICATE_USED = "old-certificate-used"
 RECOVERY_NEEDS_APPROVAL = "recovery-needs-approval"
+CONSOLE_BEHIND = "console-behind"
+COMMAND_REFUSED = "signed-command-refused"
 REVOKED = "revoked"
 ROLLED_BACK = "rolled-back"
 
@@ -22,6 +24,8 @@ RELEASED = (
     JOIN_STATE_AHEAD,
     OLD_CERTIFICATE_USED,
     ROLLED_BACK,
+    CONSOLE_BEHIND,
+    COMMAND_REFUSED,
 )
 """What a person who releases a gateway has seen to."""
 JOIN_STATES = frozenset({CLONED, JOIN_PROOF_WRONG, JOIN_STATE_AHEAD})
@@ -114,6 +118,29 @@ def leaving_unproven(name: str, address: str, *, now: datetime) -> Condition:
         "ends the pairing; nothing was done",
         remedy=f"when the site wants to end it, run pcg gateway revoke {name}; otherwise its TLS key was stolen: run "
         f"pcg gateway repair-token {name} and pair it anew",
+        since=now,
+    )
+
+
+def console_behind(name: str, reasons: list[str], *, now: datetime) -> Condition:
+    """This console was put back to an older state, as the gateway has noticed."""
+    return Condition(
+        type=CONSOLE_BEHIND,
+        message=f"the appliance has found that this console knows less than before: {'; '.join(reasons)}; it takes no "
+        "new commands, finishes those that it has, and goes on reporting",
+        remedy="the console was restored from an older copy: look at its clusters and cancel the commands that wait "
+        f"and were carried out already, then run pcg gateway release {name}, or pcg appliance resume on the appliance",
+        since=now,
+    )
+
+
+def command_refused(name: str, command: object, why: str, *, now: datetime) -> Condition:
+    """The gateway was sent a command that does not stand up to its checks."""
+    return Condition(
+        type=COMMAND_REFUSED,
+        message=f"the appliance has refused command {command}: {why}"[:2000],
+        remedy="find out who sends commands in this console's name, or whether its command keys were restored from an "
+        f"older copy; run pcg gateway release {name} when it is seen to",
         since=now,
     )
 

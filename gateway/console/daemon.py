@@ -36,6 +36,7 @@ from gateway.console.renewal import Renewal
 from gateway.console.rulings import Rulings
 from gateway.console.sessions import Sessions
 from gateway.console.settings import ConsoleSettings
+from gateway.console.signing import Keys
 from gateway.console.store import doors, people
 from gateway.console.store.database import Store
 from gateway.console.store.scope import Scope
@@ -124,6 +125,7 @@ async def running(settings: ConsoleSettings, *, clock: Clock) -> AsyncIterator[R
                 trusted=custody,
                 grant_key=grant_key.public_text,
                 clock=clock,
+                keys=Keys(state / "command-keys", clock=clock),
                 accounts=Accounts(store, bells, clock=clock),
                 policies=Policies(store, bells, clock=clock),
                 latches=latches,
@@ -185,8 +187,13 @@ def _rooms(  # noqa: PLR0913 - what all the handlers work with
 ) -> Rooms:
     state = settings.state
     challenger = Challenger(_kept_secret(state / "pairing.secret"), purpose="pairing")
+    commanding = Keys(state / "command-keys", clock=clock)
     house = House(
-        authority, lambda: _servers(settings, authority, reached), reached.tunnel, _kept_secret(state / "join.secret")
+        authority,
+        lambda: _servers(settings, authority, reached),
+        reached.tunnel,
+        _kept_secret(state / "join.secret"),
+        lambda: commanding.ring().public,
     )
     return Rooms(
         store=store,

@@ -48,13 +48,15 @@ class PairingTokenUsedError(GatewayError):
 class House:
     """What every answer to pairing needs: who signs, who the console is, where the tunnel ends.
 
-    `join_secret` (32 bytes, the same in every replica) is what tickets are made from.
+    `join_secret` (32 bytes, the same in every replica) is what tickets are made from; `command_key` tells by which key
+    an appliance knows the console's commands.
     """
 
     authority: Authority
     servers: Callable[[], Collection[Server]]
     tunnel: str
     join_secret: bytes
+    command_key: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,7 @@ def _result(
         tunnel=house.tunnel,
         server_time=now,
         confirm=token.confirm,
+        command_key=house.command_key(),
     )
 
 

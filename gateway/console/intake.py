@@ -1,13 +1,13 @@
 """This file is what a gateway tells us, taken in: each message one transaction, on disk before it is acknowledged."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NoReturn
 from uuid import UUID
 
 import structlog
 
-from gateway.console import alarms, conditions, pictures, projection, rollback, standing
+from gateway.console import alarms, conditions, halting, pictures, projection, rollback, standing
 from gateway.console.admission import SessionRefusedError, refuse_unless_as_let_in
 from gateway.console.projection import Picture
 from gateway.console.records import CommandState, Gateway, Heading, Standing
@@ -25,6 +25,9 @@ from gateway.contract.version import IDENTITY_SINCE
 from gateway.identity import farewell
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError, Remedy
+
+SEAL_REFUSED = ("envelope.", "lane.")
+"""How the codes begin with which a gateway refuses a command for its envelope, or its number."""
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +66,10 @@ class Heard:
     epoch: int = 1
     ended_commands: tuple[UUID, ...] = ()
     """Of its open commands, those that are over: it was put back to an older state and is to drop them."""
+    last_seq: int = 0
+    """Number of the newest command for it."""
+    unknown_commands: tuple[UUID, ...] = ()
+    """Of its open commands, those that were never given to it as far as is known here."""
 
 
 async def held(rows: Within, gateway: Gateway) -> Gateway:
@@ -81,12 +88,20 @@ async def greeted(store: Store, gateway: Gateway, hello: Hello, *, protocol: int
     async with store.writing(Scope(gateway.tenant)) as rows:
         known = await held(rows, gateway)
         if protocol >= IDENTITY_SINCE:
-            heard = await _judged(rows, known, hello, clock)
+            heard = await _compared(rows, hello, await _judged(rows, known, hello, clock), known.id)
+            await halting.heard(rows, known, hello.halted, now=clock.now())
         else:
             _refuse_older_numbers(known, hello)
             heard = Heard(known.acknowledged)
         await gateways.said_hello(rows, gateway.id, hello, protocol=protocol, now=clock.now())
         return heard
+
+
+async def _compared(rows: Within, hello: Hello, heard: Heard, gateway: UUID) -> Heard:
+    """Add by what a gateway sees whether this console was put back to an older state."""
+    known = await commands.known_among(rows, gateway, hello.open_commands)
+    unknown = tuple(one for one in hello.open_commands if one not in known)
+    return replace(heard, last_seq=await gateways.last_seq(rows, gateway), unknown_commands=unknown)
 
 
 async def cloned(store: Store, gateway: Gateway, how: str, *, clock: Clock) -> None:
@@ -122,10 +137,10 @@ def _refuse_older_numbers(known: Gateway, hello: Hello) -> None:
         )
 
 
-async def offered(store: Store, gateway: Gateway, offers: Offers) -> None:
+async def offered(store: Store, gateway: Gateway, offers: Offers, *, clock: Clock) -> None:
     """Note what a gateway offers from now on."""
     async with store.writing(Scope(gateway.tenant)) as rows:
-        await held(rows, gateway)
+        await halting.heard(rows, await held(rows, gateway), offers.halted, now=clock.now())
         await gateways.offers(rows, gateway.id, accounts=offers.accounts, targets=offers.targets)
 
 
@@ -187,14 +202,15 @@ async def answered(store: Store, gateway: Gateway, answer: Accepted | Rejected, 
             await _rejected(rows, gateway, before, problem=answer.problem, clock=clock)
 
 
-async def reported(store: Store, gateway: Gateway, reports: list[Event], *, clock: Clock) -> int:
+async def reported(store: Store, gateway: Gateway, reports: list[Event], *, had: int = 0, clock: Clock) -> int:
     """Take in events and what they change; return the number up to which all are on disk.
 
-    Doubles are dropped by number. Raises EventsMissingError at a gap; nothing of this report is then kept.
+    Doubles are dropped by number. Those up to `had` were here before this console was put back to an older state: some
+    of them the gateway may not keep any more. Raises EventsMissingError at a gap; nothing of this report is then kept.
     """
     async with store.writing(Scope(gateway.tenant)) as rows:
         known = await held(rows, gateway)
-        fresh = _fresh(known.acknowledged, reports)
+        fresh = _fresh(known.acknowledged, reports, had=had)
         if not fresh:
             return known.acknowledged
         taken = [await _taken(rows, known, event, clock) for event in fresh]
@@ -203,11 +219,13 @@ async def reported(store: Store, gateway: Gateway, reports: list[Event], *, cloc
         return fresh[-1].number
 
 
-def _fresh(acknowledged: int, reports: list[Event]) -> list[Event]:
+def _fresh(acknowledged: int, reports: list[Event], *, had: int) -> list[Event]:
     fresh = [event for event in reports if event.number > acknowledged]
-    for expected, event in enumerate(fresh, start=acknowledged + 1):
-        if event.number != expected:
+    expected = acknowledged + 1
+    for event in fresh:
+        if event.number < expected or event.number > max(expected, had + 1):
             raise EventsMissingError(f"event {expected} is missing before event {event.number}: send again from there")
+        expected = event.number + 1
     return fresh
 
 
@@ -248,6 +266,9 @@ async def _noted(rows: Within, gateway: Gateway, event: Event, *, now: datetime)
 async def _rejected(rows: Within, gateway: Gateway, before: Picture, *, problem: Problem, clock: Clock) -> None:
     now = clock.now()
     after = projection.rejected(before, problem, now=now)
+    if problem.code.startswith(SEAL_REFUSED):
+        condition = conditions.command_refused(gateway.name, before.command.id, problem.message, now=now)
+        await alarms.tell(rows, gateway, condition, now=now)
     await pictures.write(rows, before, after, clock=clock)
     if after.command.state is not before.command.state:
         # Whoever watches the command has to learn that it is over, though the appliance will never say so.

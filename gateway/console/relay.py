@@ -29,7 +29,8 @@ from gateway.console.admission import (
     SessionRefusedError,
 )
 from gateway.console.errors import GatewayUnknownError
-from gateway.console.talk import Channel, Desk, PeerBrokeProtocolError, Talk
+from gateway.console.hearing import PeerBrokeProtocolError
+from gateway.console.talk import Channel, Desk, Talk
 from gateway.contract.messages import Hello
 from gateway.kit.errors import GatewayError
 from gateway.tunnel.channel import ChannelClosedError

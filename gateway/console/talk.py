@@ -16,18 +16,18 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import structlog
-from pydantic import ValidationError
-from pydantic_core import from_json
 
-from gateway.console import hygiene, intake
+from gateway.console import halting, hearing, intake
 from gateway.console.admission import RECHECK, Admitted, Entrance, SessionRefusedError
 from gateway.console.bells import Bells, rung
+from gateway.console.hearing import PeerBrokeProtocolError, ProtocolTooOldError
 from gateway.console.intake import Heard
 from gateway.console.lane import ANSWER_LIMIT, Lane
 from gateway.console.latches import Latches
 from gateway.console.policies import Policies, Told
 from gateway.console.records import Gateway, Standing, StoredCommand
 from gateway.console.renewal import Renewal
+from gateway.console.signing import Keys, Signer
 from gateway.console.store import commands, gateways, standing
 from gateway.console.store.database import Store, StoreUnavailableError
 from gateway.console.store.scope import Scope
@@ -37,7 +37,6 @@ from gateway.contract.messages import (
     Accepted,
     Acknowledge,
     Deferred,
-    Deliver,
     FromAppliance,
     FromConsole,
     Hello,
@@ -48,11 +47,11 @@ from gateway.contract.messages import (
     Trust,
     TrustKept,
     Welcome,
-    from_appliance,
 )
 from gateway.contract.problems import Problem, problem_of
+from gateway.contract.signing import LaneResumed
 from gateway.contract.trust import Grounds, TrustBundle
-from gateway.contract.version import IDENTITY_SINCE, OFFERS_SINCE, OLDEST_SPOKEN, PROTOCOL
+from gateway.contract.version import IDENTITY_SINCE, OFFERS_SINCE
 from gateway.kit.clock import Clock
 from gateway.kit.errors import GatewayError
 
@@ -62,22 +61,10 @@ NOTED_EVERY = 15.0
 log = structlog.get_logger(__name__)
 
 
-class ProtocolTooOldError(SessionRefusedError):
-    """The appliance speaks only versions of the protocol that this console no longer does."""
-
-    code = "relay.protocol_too_old"
-
-
 class RolledBackError(SessionRefusedError):
     """The appliance counts events from before where it was: it was put back to an older state."""
 
     code = "relay.rolled_back"
-
-
-class PeerBrokeProtocolError(GatewayError):
-    """The appliance said something that has no place there."""
-
-    code = "relay.protocol_broken"
 
 
 class Channel(Protocol):
@@ -148,6 +135,7 @@ class Desk:
     clock: Clock
     policies: Policies
     latches: Latches
+    keys: Keys
     accounts: SealedDesk | None = None
 
 
@@ -161,7 +149,10 @@ class Greeting(NamedTuple):
 
 @dataclass(slots=True)
 class Talk:
-    """One connection of one gateway. `told_why`: it is shown with the reason for which it defers commands."""
+    """One connection of one gateway. `told_why`: it is shown with the reason for which it defers commands.
+
+    `had` is the last event that was once on disk here, as the gateway says: this console may have been put back since.
+    """
 
     desk: Desk
     admitted: Admitted
@@ -170,6 +161,8 @@ class Talk:
     told_why: bool = False
     told: SealedAccounts | None = None
     told_of_policy: Told = field(default_factory=Told)
+    told_of_halt: UUID | None = None
+    had: int = 0
 
     @property
     def gateway(self) -> Gateway:
@@ -185,7 +178,7 @@ class Talk:
         """Wait for the hello. Raises PeerBrokeProtocolError."""
         try:
             async with asyncio.timeout(HELLO_LIMIT):
-                message = _parsed(await self.channel.receive())
+                message = hearing.parsed(await self.channel.receive())
         except TimeoutError as fault:
             raise PeerBrokeProtocolError(f"no hello within {HELLO_LIMIT:.0f} seconds") from fault
         if isinstance(message, Leaving):
@@ -198,7 +191,7 @@ class Talk:
         """Take the hello in; nothing is said to it yet. Raises SessionRefusedError."""
         store, clock = self.desk.store, self.desk.clock
         try:
-            protocol = _agreed(hello)
+            protocol = hearing.agreed(hello)
             heard = await intake.greeted(store, self.gateway, hello, protocol=protocol, clock=clock)
         except intake.NumbersWentBackError as fault:
             refusal = RolledBackError(fault.message)
@@ -214,12 +207,14 @@ class Talk:
 
     async def run(self, greeting: Greeting) -> None:
         """Welcome the gateway, then deliver and receive until the channel ends."""
-        await self._welcome(greeting)
+        self.had = greeting.hello.acknowledged
+        signer = Signer(self.desk.keys, self.gateway.id, greeting.protocol, greeting.hello.command_key)
+        await self._welcome(greeting, signer)
         log.info("gateway connected", address=self.channel.peer_address)
         with self.desk.bells.listening(self.gateway.id) as bell, self.desk.bells.listening(self.gateway.id) as alarm:
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._deliver(bell, greeting.protocol), name="deliver")
+                    group.create_task(self._deliver(bell, signer), name="deliver")
                     group.create_task(self._receive(bell), name="receive")
                     group.create_task(self._stay_seen(greeting.hello), name="stay seen")
                     group.create_task(self._stay_welcome(alarm), name="stay welcome")
@@ -228,33 +223,40 @@ class Talk:
             except* GatewayError as several:
                 raise several.exceptions[0] from None
 
-    async def _welcome(self, greeting: Greeting) -> None:
+    async def _welcome(self, greeting: Greeting, signer: Signer) -> None:
         bundle = self.desk.trusted.trust
         # Of a higher version than ours it is not ours either: it comes from somebody who has claimed to be us.
         is_other = greeting.protocol >= IDENTITY_SINCE and bundle.version != greeting.hello.trust_version
+        heard = greeting.heard
         await self._send(
             Welcome(
                 protocol=greeting.protocol,
                 server_time=self.desk.clock.now(),
-                acknowledged=greeting.heard.acknowledged,
+                acknowledged=heard.acknowledged,
                 grant_key=self.desk.grant_key if greeting.protocol >= OFFERS_SINCE else None,
                 latch=self.desk.latches.fit(self.gateway.id, greeting.hello.boot_id, protocol=greeting.protocol),
-                epoch=greeting.heard.epoch,
-                ended_commands=list(greeting.heard.ended_commands),
+                epoch=heard.epoch,
+                ended_commands=list(heard.ended_commands),
                 trust=bundle if is_other else None,
                 grounds=self.desk.trusted.grounds if is_other else Grounds(),
+                command_keys=signer.news(),
+                last_seq=heard.last_seq if signer.protocol >= IDENTITY_SINCE else None,
+                unknown_commands=list(heard.unknown_commands),
             )
         )
+        if greeting.hello.last_seq > heard.last_seq and signer.protocol >= IDENTITY_SINCE:
+            async with self.desk.store.writing(self.scope) as rows:  # not before it could be told: it is a sign
+                await gateways.raise_seq(rows, self.gateway.id, greeting.hello.last_seq)
 
-    async def _deliver(self, bell: asyncio.Event, protocol: int) -> None:
+    async def _deliver(self, bell: asyncio.Event, signer: Signer) -> None:
         while True:
-            if protocol >= IDENTITY_SINCE:
+            if signer.protocol >= IDENTITY_SINCE:
                 # Before the commands: one of them may be the first that needs an account.
                 await self._tell_accounts()
                 await self._tell_policy()
+                await self._tell_of_lane(signer)
             for stored in await self._next_commands():
-                command = stored.command.model_dump(mode="json")
-                await self._send(Deliver(command_id=stored.id, command=command))
+                await self._send(signer.delivery(stored))
             await rung(bell, within=NOTED_EVERY)
             if self.lane.is_silent(self.desk.clock.monotonic()):
                 raise PeerBrokeProtocolError(f"a command was not answered within {ANSWER_LIMIT:.0f} seconds")
@@ -266,6 +268,15 @@ class Talk:
         if news is not None:
             await self._send(news)
             self.told = news
+
+    async def _tell_of_lane(self, signer: Signer) -> None:
+        if (keys := await signer.look()) is not None:
+            await self._send(keys)
+        async with self.desk.store.reading(self.scope) as rows:
+            halt = await halting.seen_to(rows, self.gateway.id)
+        if halt not in {None, self.told_of_halt}:
+            await self._send(LaneResumed(halt=halt))
+            self.told_of_halt = halt
 
     async def _tell_policy(self) -> None:
         news = await self.desk.policies.news(self.gateway, self.told_of_policy)
@@ -300,7 +311,7 @@ class Talk:
 
     async def _receive(self, bell: asyncio.Event) -> None:
         while True:
-            message = _parsed(await self.channel.receive())
+            message = hearing.parsed(await self.channel.receive())
             if isinstance(message, Accepted | Rejected):
                 await intake.answered(self.desk.store, self.gateway, message, clock=self.desk.clock)
                 self.lane.answered(message.command_id)
@@ -326,10 +337,10 @@ class Talk:
             case Hello() | Leaving():
                 raise PeerBrokeProtocolError("a second hello")
             case ReportEvents():
-                number = await intake.reported(store, self.gateway, message.events, clock=self.desk.clock)
+                number = await intake.reported(store, self.gateway, message.events, had=self.had, clock=self.desk.clock)
                 await self._send(Acknowledge(number=number))
             case Offers():
-                await intake.offered(store, self.gateway, message)
+                await intake.offered(store, self.gateway, message, clock=self.desk.clock)
                 await self.desk.policies.heard(self.gateway, message.policy)
             case Renew():
                 await self._renew(message)
@@ -378,23 +389,3 @@ class Talk:
 
     async def _send(self, message: FromConsole) -> None:
         await self.channel.send(message.model_dump_json())
-
-
-def _agreed(hello: Hello) -> int:
-    protocol = min(hello.protocol, PROTOCOL)
-    if protocol < OLDEST_SPOKEN:
-        raise ProtocolTooOldError(
-            f"the appliance speaks protocol {hello.protocol} and the console {OLDEST_SPOKEN} or newer: "
-            "update the appliance"
-        )
-    return protocol
-
-
-def _parsed(text: str) -> FromAppliance:
-    try:
-        return from_appliance.validate_python(hygiene.cleaned(from_json(text)))
-    except ValidationError as fault:
-        kinds = ", ".join(sorted({f"{'.'.join(map(str, one['loc']))}: {one['type']}" for one in fault.errors()}))
-        raise PeerBrokeProtocolError(f"a message cannot be understood ({kinds[:500]})") from None
-    except ValueError:
-        raise PeerBrokeProtocolError("a message cannot be understood: it is no JSON") from None

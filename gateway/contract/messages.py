@@ -18,6 +18,8 @@
         | -- trust kept ----------------------------> |   said after it is on the appliance's disk
         | <------------------------------ accounts -- |   the cloud accounts that are sealed to the gateway
         | -- resealed ------------------------------> |   a new key to seal to
+        | <-------------------------- command keys -- |   by which key commands are signed, when that has changed
+        | <-------------------------- lane resumed -- |   a person has seen to why nothing new was taken
         | <-- policy proposed, policy tightened ----- |   another policy, for the site's yes; less than it allows
 """
 
@@ -32,6 +34,7 @@ from gateway.contract.identity import Hardware, Renew, RenewalRefused, Renewed
 from gateway.contract.policy import Approval, PolicyProposed, PolicyStanding, PolicyTightened
 from gateway.contract.problems import Problem
 from gateway.contract.shapes import Report
+from gateway.contract.signing import CommandKey, CommandKeys, Envelope, Halt, LaneResumed
 from gateway.contract.streams import OfferedTarget
 from gateway.contract.trust import LATEST_VERSION, Digest, Grounds, Signature, TrustBundle
 
@@ -45,6 +48,8 @@ MOST_ACCOUNTS = 1000
 MOST_TARGETS = 1000
 MOST_OPEN = 1000
 MOST_APPROVALS = 50
+MOST_SEQ = 2**40
+"""The highest number that a command may have."""
 
 LATEST_EVENT = 2**53 - 1
 LATEST_EPOCH = 2**31 - 1
@@ -79,6 +84,10 @@ class Hello(Report):
     )
     sealing_key: SealingKey | None = Field(default=None, description="what credentials are sealed to")
     policy: PolicyStanding | None = Field(default=None, description="by what the site judges commands")
+    command_key: CommandKey | None = Field(default=None, description="the key by which it knows the console's commands")
+    last_seq: int = Field(default=0, ge=0, le=MOST_SEQ, description="highest number of a signed command that it knows")
+    acknowledged: int = Field(default=0, ge=0, description="last event that the console was known to have, since 3")
+    halted: Halt | None = Field(default=None, description="why nothing new is taken, if that is so")
 
 
 class Leaving(Report):
@@ -110,6 +119,11 @@ class Welcome(Report):
     )
     trust: TrustBundle | None = Field(default=None, description="when the appliance's is another")
     grounds: Grounds = Field(default_factory=Grounds, description="on which `trust` may be believed")
+    command_keys: CommandKeys | None = Field(default=None, description="when the appliance's command key is another")
+    last_seq: int | None = Field(default=None, ge=0, description="number of the newest command for this gateway")
+    unknown_commands: list[UUID] = Field(
+        default_factory=list, max_length=MOST_OPEN, description="of the open commands, those the console does not know"
+    )
 
 
 class Deliver(Report):
@@ -118,6 +132,7 @@ class Deliver(Report):
     type: Literal["deliver"] = "deliver"
     command_id: UUID
     command: dict[str, Any]
+    envelope: Envelope | None = Field(default=None, description="the console's signature, since version 3")
     approvals: list[Approval] = Field(
         default_factory=list, max_length=MOST_APPROVALS, description="words of the site's own keys that it may be done"
     )
@@ -160,6 +175,7 @@ class Offers(Report):
     accounts: list[str] = Field(max_length=MOST_ACCOUNTS)
     targets: list[OfferedTarget] = Field(max_length=MOST_TARGETS)
     policy: PolicyStanding | None = None
+    halted: Halt | None = None
 
 
 class Trust(Report):
@@ -197,7 +213,9 @@ FromConsole = Annotated[
     | Trust
     | SealedAccounts
     | PolicyProposed
-    | PolicyTightened,
+    | PolicyTightened
+    | CommandKeys
+    | LaneResumed,
     Field(discriminator="type"),
 ]
 

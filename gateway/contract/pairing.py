@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 
 from gateway.contract.identity import Hardware, JoinState
 from gateway.contract.shapes import Name, Report, Wish
+from gateway.contract.signing import CommandKey
 from gateway.contract.trust import MOST_SUCCESSIONS, Digest, Nonce, Pem, Signature, Succession, TrustBundle
 
 TokenId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{20}$")]
@@ -55,4 +56,5 @@ class PairingResult(Report):
     join: JoinState
     tunnel: str = Field(max_length=512, description="where the tunnel ends, wss://host:port/…")
     server_time: AwareDatetime
+    command_key: CommandKey | None = Field(default=None, description="public key that commands are signed with")
     confirm: bool = Field(default=False, description="whether a person has to compare fingerprints first")

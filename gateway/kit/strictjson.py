@@ -15,7 +15,8 @@ LARGEST_INTEGER = 2**53 - 1
 """The largest integer that every JSON reader holds exactly (RFC 8259, 6)."""
 LONGEST_INTEGER = 17
 LONGEST_FLOAT = 40
-STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+SIGN = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+"""A whole string, to the end of the text if nothing ends it, or what opens or closes: each letter is looked at once."""
 
 
 class NotStrictJsonError(GatewayError):
@@ -51,8 +52,9 @@ def write_canonical_json(document: object) -> bytes:
 def _refuse_depth(text: str, depth: int) -> None:
     """Count what is open before the parser recurses into it."""
     opened = 0
-    for sign in re.findall(r"[\[\]{}]", STRING.sub("", text)):
-        opened += 1 if sign in "[{" else -1
+    for found in SIGN.finditer(text):
+        sign = found[0][0]
+        opened += {"[": 1, "{": 1, "]": -1, "}": -1}.get(sign, 0)
         if opened > depth:
             raise ValueError("too deep")
 

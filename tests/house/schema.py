@@ -20,6 +20,7 @@ from gateway.contract.identity import (
 from gateway.contract.pairing import PairingChallenge, PairingFinish, PairingResult, PairingStart
 from gateway.contract.policy import PolicyProposed, PolicyTightened
 from gateway.contract.problems import Problem
+from gateway.contract.signing import CommandKeys, LaneResumed, Sealed
 from gateway.contract.streams import StreamPreamble, StreamReply, UserPreamble
 from gateway.contract.trust import Successions
 from gateway.identity.grants import Grant
@@ -29,7 +30,7 @@ MODELS = (
     *(messages.Welcome, messages.Deliver, messages.Acknowledge),
     *(UserPreamble, StreamPreamble, StreamReply, Grant),
     *(messages.Deferred, messages.Trust, messages.TrustKept, messages.Leaving),
-    *(PolicyProposed, PolicyTightened),
+    *(PolicyProposed, PolicyTightened, CommandKeys, LaneResumed, Sealed),
     *(Renew, Renewed, RenewalRefused, SealedAccounts, Resealed),
     *(PairingStart, PairingChallenge, PairingFinish, PairingResult),
     *(RecoveryStart, RecoveryChallenge, RecoveryFinish, RecoveryResult, Successions),

@@ -20,8 +20,11 @@ from gateway.console.records import Caller, Project
 from gateway.console.store.scope import Scope
 from gateway.contract.problems import Fault
 from gateway.kit.errors import GatewayError
+from gateway.kit.strictjson import NotStrictJsonError, parse_strict_json
 
 BODY_LIMIT = 1024 * 1024
+DEPTH = 24
+"""Objects and lists that may be open at once in a body: more than any has."""
 """Bytes of the largest request body."""
 PUBLIC_LIMIT = 64 * 1024
 """The same where no key is asked for."""
@@ -94,7 +97,10 @@ async def _project(rooms: Rooms, caller: Caller | None, path: BaseModel) -> Proj
 async def _body(model: type[M], request: web.Request, *, limit: int) -> M:
     raw = await door.body(request, limit=limit)
     try:
+        parse_strict_json(raw, limit=limit, depth=DEPTH)
         return model.model_validate_json(raw)
+    except NotStrictJsonError as fault:
+        raise RequestInvalidError(f"the body is not valid: {fault.message}", ()) from None
     except ValidationError as fault:
         raise problems.invalid(fault, part="body") from None
 

@@ -148,6 +148,12 @@ async def ended_among(rows: Within, gateway: UUID, ids: Collection[UUID]) -> lis
     return [row.id for row in await rows.all(found.where(table.c.state.not_in(OPEN)).order_by(table.c.seq))]
 
 
+async def known_among(rows: Within, gateway: UUID, ids: Collection[UUID]) -> set[UUID]:
+    """Return which of these are commands of a gateway, ended or not."""
+    found = rows.select(table, table.c.id).where(table.c.gateway_id == gateway, table.c.id.in_(ids))
+    return {row.id for row in await rows.all(found)}
+
+
 async def end(rows: Within, command: UUID, state: CommandState, *, problem: Problem | None, now: datetime) -> None:
     """Note how a command ended, whatever it said."""
     document = problem.model_dump(mode="json") if problem else None

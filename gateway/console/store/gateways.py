@@ -103,6 +103,28 @@ async def next_seq(rows: Within, gateway: UUID) -> int:
     return seq
 
 
+async def last_seq(rows: Within, gateway: UUID) -> int:
+    """Return the number of the newest command of this gateway; 0 when there was none."""
+    row = await rows.one(rows.select(table, table.c.last_seq).where(table.c.id == gateway))
+    return 0 if row is None else int(row.last_seq)
+
+
+async def raise_seq(rows: Within, gateway: UUID, number: int) -> None:
+    """Give no new command of this gateway a number up to this one."""
+    await rows.run(rows.update(table).where(table.c.id == gateway, table.c.last_seq < number).values(last_seq=number))
+
+
+async def halt(rows: Within, gateway: UUID) -> UUID | None:
+    """Return the halt that a gateway has told of, if any."""
+    row = await rows.one(rows.select(table, table.c.halt).where(table.c.id == gateway))
+    return None if row is None else row.halt
+
+
+async def halted(rows: Within, gateway: UUID, halt: UUID | None) -> None:
+    """Note the halt that a gateway has told of, or that there is none."""
+    await rows.run(rows.update(table).where(table.c.id == gateway).values(halt=halt))
+
+
 async def said_hello(rows: Within, gateway: UUID, hello: Hello, *, protocol: int, now: datetime) -> None:
     """Note that a gateway is connected, and what it says of itself."""
     await rows.run(

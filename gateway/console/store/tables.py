@@ -138,6 +138,8 @@ gateways = Table(
     Column("system_uuid", Uuid),
     Column("trust_version", Integer, nullable=False, server_default="0"),
     Column("sealing_key", DOCUMENT),
+    # The halt of its lane that it has told of last, until it says that there is none.
+    Column("halt", Uuid),
     # The id of the sealing key that a person wishes to be replaced; over when the gateway has another.
     Column("sealing_unwanted", String(64)),
     # Recoveries from before do not count against the budget.

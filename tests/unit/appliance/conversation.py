@@ -16,6 +16,7 @@ from gateway.appliance.audit import AuditLog
 from gateway.appliance.consoletime import ConsoleTime
 from gateway.appliance.greeting import Greeter, Self
 from gateway.appliance.identity import Identity, Paired
+from gateway.appliance.lane import Lane
 from gateway.appliance.link import Link
 from gateway.appliance.outward import Choice, FirstRoads, Outward, Way
 from gateway.appliance.policy.gate import Gate
@@ -228,10 +229,11 @@ async def conversation(
         gate = Gate(state, journal, gateway=identity.member().gateway_id, append=audit.append, clock=clock)
         gate.kept.file.write(of_profile(Profile.OPERATE))
         talks = Conversation(console, journal, clock, identity, ConsoleTime(clock), turnover, sealed)
+        lane = Lane(state, journal, identity, time=talks.time, gate=gate, clock=clock)
         link = Link(
             Greeter(identity, journal, itself),
             clock=clock,
-            offers=lambda: Offers(accounts=accounts(), targets=targets()),
+            offers=lambda: Offers(accounts=accounts(), targets=targets(), halted=lane.halt.read()),
             welcomed=talks.welcomed,
             time=talks.time,
             outward=STRAIGHT,
@@ -239,6 +241,7 @@ async def conversation(
             recovery=Recovery(identity, itself, roads=FirstRoads, clock=clock),
             sealed=sealed,
             gate=gate,
+            lane=lane,
         )
         async with supervise.running(gate=gate.run(), link=link.run(first=0.01, cap=0.01)):
             yield talks
