@@ -125,7 +125,7 @@ async def test_nothing_that_the_old_identity_says_in_the_moment_before_it_is_cut
             intake.greeted(store, let_in, hello, protocol=IDENTITY, clock=console.clock),
             intake.greeted(store, let_in, older, protocol=1, clock=console.clock),
             intake.cloned(store, let_in, "said so", clock=console.clock),
-            intake.offered(store, let_in, Offers(accounts=["forged"], targets=[])),
+            intake.offered(store, let_in, Offers(accounts=["forged"], targets=[]), clock=console.clock),
             intake.answered(store, let_in, Accepted(command_id=uuid4()), clock=console.clock),
             intake.reported(store, let_in, [event], clock=console.clock),
             intake.trusts(store, let_in, 7),
