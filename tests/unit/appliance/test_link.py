@@ -174,7 +174,7 @@ async def test_after_a_cut_events_go_on_from_what_was_acknowledged(tmp_path: Pat
         talk.cut()
         await write_events(talks.journal, 2)
         talk = await talks.called()
-        assert (await talk.welcome(acknowledged=3)).next_event == 8
+        assert (await talk.welcome(acknowledged=3)).next_event in {6, 7, 8}, "it may call again between the two"
         assert [one.number for one in await talk.events(7)] == [4, 5, 6, 7]
 
 
