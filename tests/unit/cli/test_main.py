@@ -109,7 +109,7 @@ def failing(error: BaseException) -> Callable[[], None]:
         (KeyboardInterrupt(), Exit.INTERRUPTED, "interrupted"),
         (typer.Abort(), Exit.INTERRUPTED, "interrupted"),
         (BrokenPipeError(32, "Broken pipe"), Exit.PIPE_CLOSED, ""),
-        (OSError(28, "No space left on device"), Exit.OPERATOR, "No space left on device [cli.system_refused]"),
+        (OSError(28, "No space left on device"), Exit.OPERATOR, "make room, then do it again [cli.disk_full]"),
         (PermissionError(13, "Permission denied", "/x\n"), Exit.OPERATOR, "/x : Permission denied"),
         (KeyError("x"), Exit.DEFECT, "this should not have happened (KeyError)"),
         (ExceptionGroup("", [session.NotLoggedInError("log in")]), Exit.INPUT, "log in"),

@@ -143,7 +143,7 @@ async def test_two_tokens_for_one_name_pair_one_gateway(console: Console) -> Non
 
     said = await finish(console, second, candidate()[0])
 
-    assert (said.status, said.body["code"]) == (409, "gateway.name_taken")
+    assert (said.status, said.body["code"]) == (410, "pairing.token_revoked")
     made = await console.ask("POST", "/api/v1/registration-tokens", {"gateway": "dc1"})
     assert (made.status, made.body["code"]) == (409, "gateway.name_taken")
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.console import relay, talk
+from gateway.console import hearing, relay
 from gateway.contract.messages import Hello
 from gateway.tunnel.channel import Channel, ChannelClosedError
 from tests.fakes.console import Console, Line, paired_appliance
@@ -36,7 +36,7 @@ async def test_a_caller_that_is_refused_takes_nobodys_place(
     appliance = await paired_appliance(console)
     async with appliance.connected() as first, appliance.dialled() as second:
         await first.settle()
-        monkeypatch.setattr(talk, "OLDEST_SPOKEN", 2)
+        monkeypatch.setattr(hearing, "OLDEST_SPOKEN", 2)
         hello = Hello(protocol=protocol, software="9.9", boot_id=appliance.boot_id, next_event=next_event)
         await Line(appliance, second).say(hello)
         assert await close_code(second) == relay.REFUSED

@@ -178,7 +178,7 @@ def test_a_hello_of_version_1_and_one_of_version_2_are_both_understood() -> None
 def test_offers_tell_no_address() -> None:
     told = Offers(accounts=["main"], targets=[OfferedTarget(id="vc", kind="vcenter")]).model_dump()
     offered = {"type": "offers", "accounts": ["main"], "targets": [{"id": "vc", "kind": "vcenter"}]}
-    assert told == offered | {"policy": None}
+    assert told == offered | {"policy": None, "halted": None}
 
 
 @pytest.mark.parametrize("key", ["", "a" * 42, "a" * 44, "+" * 43])
