@@ -86,7 +86,7 @@ class ModelConsole:
         self.kept.commands[known.id] = changed.command
 
     def reported(self, events: list[Event]) -> int:
-        fresh = intake._fresh(self.kept.acknowledged, events)
+        fresh = intake._fresh(self.kept.acknowledged, events, had=0)
         for event in fresh:
             known = self.kept.commands.get(event.command_id)
             if known is not None:
