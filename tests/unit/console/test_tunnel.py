@@ -208,6 +208,7 @@ async def test_the_audit_log_is_read_page_by_page_the_newest_first(console: Cons
         for target in ("web", "a", "b", "c"):
             await reach(session, target)
         assert len(await outcomes(console, 4)) >= 4
+    assert "ended" in await outcomes(console, 5), "nothing is added any more"
     everything = await entries(console)
 
     pages = [page := await entries(console, f"{OF_STREAMS}&limit=2")]
